@@ -1,0 +1,48 @@
+# Everything a newcomer, an operator or CI needs. A fresh machine has Python 3.11, pip, venv, make, gcc and git.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: install up test check format prove lock clean
+
+install: $(STAMP)
+
+# Hashes are checked; the lock is written by `make lock` alone.
+$(STAMP): requirements.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "needs Python 3.11: set PYTHON=/path/to/python3" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+# Builds the example versions on the first run, serves, registers, deploys and promotes them.
+up: install
+	@$(BIN)/python -m bentos.up
+
+test: install
+	$(BIN)/python -m pytest
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# The figures of the main job at full size (flips, kills, Redis away): about 10 minutes.
+prove: install
+	$(BIN)/python -m loadtests.prove
+
+# Writes requirements.lock anew from pyproject.toml.
+lock:
+	$(PYTHON) -m venv $(VENV)-lock
+	$(VENV)-lock/bin/pip install --quiet pip-tools
+	$(VENV)-lock/bin/pip-compile --quiet --upgrade --generate-hashes --extra dev --no-emit-index-url \
+	  --no-emit-trusted-host --no-header --strip-extras --allow-unsafe -o requirements.lock pyproject.toml
+	rm -r $(VENV)-lock
+
+clean:
+	rm -rf $(VENV) bentos/build .pointsman

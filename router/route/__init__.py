@@ -1,0 +1,1 @@
+"""The immutable routing table, the choice of a version, and the watch that swaps tables."""

@@ -1,0 +1,93 @@
+"""The routing table: an immutable picture of who may answer, rebuilt model by model; pure."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from router.documents import ModelState, Replica, Route, Version
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A deployed version: its contract and the replicas that are ready to take work."""
+
+    version: Version
+    replicas: tuple[Replica, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One model in the table. `bounds` and `owners` are the bucket ranges in the form a look-up needs.
+
+    `known` are the versions that exist, deployed or not, so that a pin to one that does not run is told
+    from a pin to one that never was.
+    """
+
+    route: Route
+    targets: Mapping[str, Target]
+    known: frozenset[str]
+    bounds: tuple[int, ...] = ()
+    owners: tuple[str, ...] = ()
+    salt: bytes = b""
+
+    def owner(self, bucket: int) -> str:
+        """The version that owns a bucket; only where the route has weights."""
+        return self.owners[bisect_right(self.bounds, bucket)]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """All models at one revision."""
+
+    revision: int = 0
+    entries: Mapping[str, Entry] = field(default_factory=lambda: MappingProxyType({}))
+
+    def with_entries(self, revision: int, entries: Mapping[str, Entry]) -> Table:
+        """A later table in which only the given models differ."""
+        merged = dict(self.entries)
+        merged.update(entries)
+        return Table(revision, MappingProxyType(merged))
+
+
+def build(state: ModelState, versions: Mapping[str, Version], known: frozenset[str]) -> Entry:
+    """The entry of one model from the documents of the versions it names; `known` are all that exist."""
+    route = state.route or Route(model=state.model)
+    ready: dict[str, list[Replica]] = {}
+    for replica in state.replicas:
+        if replica.state == "ready" and replica.version in versions:
+            ready.setdefault(replica.version, []).append(replica)
+    names = set(state.desired) | set(ready) | route.targets()
+    targets = {name: Target(versions[name], tuple(ready.get(name, ()))) for name in names if name in versions}
+    return Entry(
+        route=route,
+        targets=MappingProxyType(targets),
+        known=known | frozenset(versions),
+        bounds=tuple(end for _, end, _ in route.ranges[:-1]),
+        owners=tuple(version for _, _, version in route.ranges),
+        salt=route.salt.encode(),
+    )
+
+
+def not_ready(before: Entry | None, after: Entry) -> str | None:
+    """Why a router must not take `after` yet: a version that joins the route has no ready replica.
+
+    A version that is routed already may lose its replicas without holding back other changes.
+    """
+    joined = after.route.targets() - (before.route.targets() if before is not None else frozenset())
+    cold = sorted(name for name in joined if name not in after.targets or not after.targets[name].replicas)
+    if not cold:
+        return None
+    return f"model {after.route.model}: version {', '.join(cold)} has no ready replica"
+
+
+def addresses(entries: Iterable[Entry]) -> dict[str, Replica]:
+    """Every ready replica by id."""
+    return {
+        replica.id: replica
+        for entry in entries
+        for target in entry.targets.values()
+        for replica in target.replicas
+    }

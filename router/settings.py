@@ -1,0 +1,83 @@
+"""Every setting, its default and its bounds, read from the environment (`POINTSMAN_…`) once a process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Settings of all processes; `pointsman up` hands its own environment to those it starts."""
+
+    model_config = SettingsConfigDict(env_prefix="POINTSMAN_", extra="ignore", frozen=True)
+
+    data_dir: Path = Field(
+        default=Path(".pointsman"), description="Where journal, artifacts, Redis and keys are kept."
+    )
+    host: str = Field(default="127.0.0.1", description="Address of both listeners.")
+    port: int = Field(default=8000, ge=0, le=65535, description="Port of the data listener.")
+    control_port: int = Field(default=8001, ge=0, le=65535, description="Port of the control listener.")
+    routers: int = Field(default=1, ge=1, le=64, description="Router processes on the data listener.")
+    redis_url: str | None = Field(default=None, description="An external Redis; without it one is started.")
+
+    request_timeout_ms: int = Field(
+        default=30_000, ge=1, le=3_600_000, description="Longest life of a request."
+    )
+    receive_timeout_ms: int = Field(
+        default=15_000, ge=1, description="Longest time to receive a tensor body."
+    )
+    tensor_body_bytes: int = Field(default=32 << 20, ge=1024, description="Largest body of a tensor request.")
+    queue_requests: int = Field(
+        default=2048, ge=1, description="Requests that may wait for one version in a router."
+    )
+    queue_bytes: int = Field(
+        default=256 << 20, ge=1 << 20, description="Bytes that may wait for one version in a router."
+    )
+    batch_rows: int = Field(default=1024, ge=1, description="Most rows of one batch of a row-wise version.")
+    batch_bytes: int = Field(default=16 << 20, ge=1024, description="Most tensor bytes of one batch.")
+
+    log_on_full: Literal["refuse", "serve"] = Field(
+        default="refuse",
+        description="Journal full or disk full: refuse requests, or serve them unlogged and count.",
+    )
+    log_bytes: int = Field(default=4 << 30, ge=1 << 20, description="Bound of the local journal.")
+    log_segment_bytes: int = Field(
+        default=64 << 20, ge=64 << 10, description="Size at which a journal segment is closed."
+    )
+    log_fsync_ms: int = Field(
+        default=0, ge=0, description="Interval of fsync on the journal; 0: left to the system."
+    )
+    log_payload_bytes: int = Field(
+        default=16 << 10, ge=0, description="Most bytes of request and of answer in a record."
+    )
+
+    ack_timeout_ms: int = Field(
+        default=2_000, ge=1, description="How long a change waits for routers to acknowledge."
+    )
+    lease_ms: int = Field(default=3_000, ge=100, description="After this a silent router is unknown.")
+    poll_ms: int = Field(
+        default=1_000, ge=50, description="Mean interval at which a router reads the revision."
+    )
+    drain_ms: int = Field(
+        default=1_000, ge=0, description="How long idle connections live on while a router drains."
+    )
+    shutdown_ms: int = Field(
+        default=20_000, ge=100, description="Longest wait for requests in flight at shutdown."
+    )
+
+    replica_start_timeout_s: int = Field(
+        default=60, ge=1, description="Longest start of a replica until it is warm."
+    )
+    replica_threads: int = Field(default=1, ge=1, description="Compute threads of one replica.")
+    artifact_bytes: int = Field(
+        default=4 << 30, ge=1024, description="Largest artifact that may be registered."
+    )
+    inspect_timeout_s: int = Field(
+        default=120, ge=1, description="Longest inspection of an artifact at registration."
+    )
+    inspect_memory_bytes: int = Field(
+        default=8 << 30, ge=1 << 28, description="Address space of an inspection."
+    )

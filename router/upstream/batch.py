@@ -1,0 +1,77 @@
+"""How items become one batch and an answer becomes theirs again; pure."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from router.errors import DeadlineExceeded
+from router.tensors import Array
+from router.upstream.work import Item
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """Most rows and most tensor bytes of one batch; one item alone may be larger."""
+
+    rows: int
+    size: int
+
+
+def take(queue: deque[Item], limits: BatchLimits, now: float) -> tuple[list[Item], int]:
+    """Takes the next batch off the queue, in order; abandoned items vanish, expired ones fail here.
+
+    Also gives the bytes that left the queue, of the batch and of those that left otherwise.
+    """
+    batch: list[Item] = []
+    rows = size = freed = 0
+    while queue:
+        item = queue[0]
+        if item.abandoned:
+            freed += queue.popleft().size
+            continue
+        if item.deadline <= now:
+            freed += queue.popleft().size
+            item.future.set_exception(DeadlineExceeded("the deadline passed while the request waited"))
+            continue
+        if batch and (item.rows == 0 or rows + item.rows > limits.rows or size + item.size > limits.size):
+            break
+        queue.popleft()
+        batch.append(item)
+        rows += item.rows
+        size += item.size
+        if item.rows == 0:
+            break
+    return batch, freed + size
+
+
+def joined(batch: list[Item]) -> dict[str, Array]:
+    """The inputs of all items, one after another along the first dimension."""
+    if len(batch) == 1:
+        return batch[0].inputs
+    return {name: np.concatenate([item.inputs[name] for item in batch]) for name in batch[0].inputs}
+
+
+def wrong_rows(batch: list[Item], outputs: dict[str, Array]) -> str | None:
+    """What is wrong where an output does not lead with the batch's rows: then nobody may get any of it."""
+    rows = sum(item.rows for item in batch)
+    for name, array in outputs.items():
+        have = array.shape[0] if array.ndim else None
+        if have != rows:
+            return f"output {name} has {have} rows for {rows} rows in"
+    return None
+
+
+def parted(batch: list[Item], outputs: dict[str, Array]) -> list[dict[str, Array]]:
+    """Each item's own rows, in the order of the batch; views."""
+    if len(batch) == 1:
+        return [outputs]
+    parts: list[dict[str, Array]] = []
+    start = 0
+    for item in batch:
+        end = start + item.rows
+        parts.append({name: array[start:end] for name, array in outputs.items()})
+        start = end
+    return parts

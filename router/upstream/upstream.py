@@ -1,0 +1,82 @@
+"""All lanes of a router: follows the routing table, hands items to the lane of the chosen version."""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+
+from router.route.table import Entry, Table, Target
+from router.upstream.lane import Lane, LaneLimits
+from router.upstream.work import Item
+
+SWEEP = 0.1  # seconds between looks for expired work
+
+
+class Upstream:
+    """Lanes by model and version, made when a version gets its first ready replica."""
+
+    def __init__(self, limits: LaneLimits) -> None:
+        self._limits = limits
+        self._lanes: dict[tuple[str, str], Lane] = {}
+        self._sweeper: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begins to sweep expired work; call in the loop that serves."""
+        self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
+
+    async def close(self) -> None:
+        """Ends the sweep and closes every lane."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            await asyncio.gather(self._sweeper, return_exceptions=True)
+        for lane in self._lanes.values():
+            lane.close()
+        self._lanes.clear()
+
+    async def prepare(self, entry: Entry) -> str | None:
+        """Seats and connects the replicas of an entry that is about to be routed; why not, or None.
+
+        Only versions the route may choose count; others are connected as far as they can be.
+        """
+        unreachable = []
+        routed = entry.route.targets()
+        for name, target in entry.targets.items():
+            lane = self._lane(entry.route.model, name, target)
+            if target.replicas and not await lane.warm() and name in routed:
+                unreachable.append(name)
+        if unreachable:
+            return f"model {entry.route.model}: version {', '.join(sorted(unreachable))} cannot be reached"
+        return None
+
+    def retain(self, table: Table, models: list[str]) -> None:
+        """Closes the lanes of `models` whose version is no longer in the table."""
+        for key in [key for key in self._lanes if key[0] in models]:
+            entry = table.entries.get(key[0])
+            if entry is None or key[1] not in entry.targets:
+                self._lanes.pop(key).close()
+
+    def submit(self, target: Target, item: Item) -> None:
+        """Hands an item to the lane of its version. Raises Unavailable `not_ready` or `overloaded`."""
+        version = target.version
+        lane = self._lanes.get((version.model, version.version))
+        if lane is None:
+            lane = self._lane(version.model, version.version, target)
+        lane.submit(item)
+
+    def gauges(self) -> list[tuple[str, str, int, int]]:
+        """Model, version, waiting requests and busy replicas of every lane."""
+        return [(lane.model, lane.version, lane.waiting, lane.busy) for lane in self._lanes.values()]
+
+    def _lane(self, model: str, version: str, target: Target) -> Lane:
+        lane = self._lanes.get((model, version))
+        if lane is None:
+            lane = self._lanes[model, version] = Lane(model, version, self._limits)
+        lane.seat(target.replicas)
+        return lane
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP)
+            now = monotonic()
+            for lane in list(self._lanes.values()):
+                lane.expire(now)

@@ -1,0 +1,62 @@
+"""What waits for a replica and what comes back: values of the tensor lane."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from router.tensors import Array
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try at an answer, as it stands in the record."""
+
+    version: str
+    replica: str
+    status: int
+    error: str | None
+    upstream_ms: float
+
+    def as_record(self) -> dict[str, object]:
+        """The form of contracts.md's `attempts[]`."""
+        return {
+            "version": self.version,
+            "replica": self.replica,
+            "status": self.status,
+            "error": self.error,
+            "upstream_ms": self.upstream_ms,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """An answered item: its own rows of the batch's outputs, and how it travelled (milliseconds)."""
+
+    outputs: dict[str, Array]
+    batch_rows: int
+
+
+@dataclass(slots=True, eq=False)
+class Item:
+    """One caller's tensors on their way. `rows` is 0 for versions that are not row-wise.
+
+    `deadline` and `queued` are readings of `time.monotonic` (the loop's own clock stands still in a turn).
+    """
+
+    inputs: dict[str, Array]
+    rows: int
+    size: int
+    deadline: float
+    queued: float
+    future: asyncio.Future[Result]
+    attempts: list[Attempt] = field(default_factory=list)
+    replica: str | None = None
+    queue_ms: float = 0.0
+    upstream_ms: float = 0.0
+    failures: int = 0
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether nobody waits any more."""
+        return self.future.done()

@@ -1,0 +1,1 @@
+"""The suite; a package, so that tests/services does not hide services."""

@@ -1,0 +1,1 @@
+"""Tests of router/registry on a real Redis."""

@@ -1,0 +1,1 @@
+"""Tests of router/route, module by module."""
