@@ -1,0 +1,1 @@
+"""What makes a version: the example models' recipes and manifests, and their build; it serves nothing."""
