@@ -1,0 +1,1 @@
+"""Tests of router/journal, module by module; processes, disks and Redis are real."""
