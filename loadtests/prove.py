@@ -1,0 +1,182 @@
+"""`make prove`: the guarantees of the main job on real processes, at full size or `--small`; prints a table.
+
+Each proof starts an installation of its own on loopback, is bounded in requests and time, and ends what it
+started. Exit status 1 when one fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+import redis
+from rich.console import Console
+from rich.table import Table
+
+from loadtests.fleet import BIN, Fleet, free_ports, wait_for
+from loadtests.proofs import flips, parent, redis_away, routers
+from loadtests.proofs.figures import Figures
+
+
+@contextmanager
+def fleet(*versions: str, **options: object) -> Iterator[Fleet]:
+    """An installation with versions of digits deployed and `1` active."""
+    made = Fleet(**options)  # type: ignore[arg-type]
+    try:
+        made.start()
+        if versions:
+            made.release("digits", *versions)
+            made.promote("digits", "1")
+        yield made
+    except BaseException:
+        print(made.tail(), file=sys.stderr)
+        raise
+    finally:
+        made.remove()
+
+
+class ExternalRedis:
+    """A redis-server of our own on a port, as an operator's would be: killed and started on the same data."""
+
+    def __init__(self) -> None:
+        self.folder = tempfile.TemporaryDirectory(prefix="pm-redis-")
+        (self.port,) = free_ports(1)
+        self.url = f"redis://127.0.0.1:{self.port}"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Returns when it answers."""
+        words = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.folder.name]
+        words += ["--appendonly", "yes", "--appendfsync", "always", "--save", ""]
+        self.process = subprocess.Popen([str(BIN / "redis-server"), *words], stdout=subprocess.DEVNULL)
+        with redis.Redis.from_url(self.url) as client:
+            wait_for(lambda: answers(client), 10)
+
+    def kill(self) -> None:
+        """kill -9."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def close(self) -> None:
+        """Ends it and removes its folder."""
+        self.kill()
+        self.folder.cleanup()
+
+
+def answers(client: redis.Redis) -> bool:
+    """Whether a server says PONG."""
+    try:
+        return bool(client.ping())
+    except redis.RedisError:
+        return False
+
+
+def prove_flips(small: bool) -> Figures:
+    """1,000 flips, 4 routers, load at half of capacity."""
+    with fleet("1", "2", routers=4) as made:
+        return asyncio.run(flips.flips(made, 60 if small else 1000))
+
+
+def prove_paused_router(small: bool) -> Figures:
+    """A router is stopped for 4 s and for 1 s."""
+    with fleet("1", "2", routers=2) as made:
+        short = asyncio.run(routers.paused(made, seconds=1.0))
+        return short if small else asyncio.run(routers.paused(made, seconds=4.0))
+
+
+def prove_killed_routers(small: bool) -> Figures:
+    """100,000 requests with two kill -9 of a router."""
+    with fleet("1", routers=2) as made:
+        return asyncio.run(routers.killed(made, 6_000 if small else 100_000))
+
+
+def prove_new_connections(small: bool) -> Figures:
+    """New connections while routers are killed."""
+    with fleet("1", routers=2) as made:
+        return asyncio.run(routers.new_connections_during_kills(made, 2 if small else 20))
+
+
+def prove_redis_stopped(small: bool) -> Figures:
+    """The embedded Redis is stopped for 60 s under load."""
+    with fleet("1", "2") as made:
+        pid = made.status()["redis"]["pid"]
+
+        def signalled(number: int) -> Callable[[], None]:
+            return lambda: os.kill(pid, number)
+
+        away = redis_away.away(
+            made, signalled(signal.SIGSTOP), signalled(signal.SIGCONT), seconds=6 if small else 60
+        )
+        return asyncio.run(away)
+
+
+def prove_redis_killed(small: bool) -> Figures:
+    """An external Redis is killed for 60 s under load."""
+    server = ExternalRedis()
+    server.start()
+    try:
+        with fleet("1", "2", redis_url=server.url) as made:
+            away = redis_away.away(made, server.kill, server.start, seconds=6 if small else 60)
+            return asyncio.run(away)
+    finally:
+        server.close()
+
+
+def prove_killed_parent(small: bool) -> Figures:
+    """`up` is killed -9 and started again; then stopped in order."""
+    with fleet("1", "2", routers=2) as made:
+        return parent.killed(made) | parent.drained(made)
+
+
+def prove_splits(small: bool) -> Figures:
+    """Shares over 20,000 sticky keys, and who moves."""
+    with fleet("1", "2", "3") as made:
+        return asyncio.run(flips.splits(made, 4_000 if small else 20_000))
+
+
+PROOFS: dict[str, Callable[[bool], Figures]] = {
+    name.removeprefix("prove_").replace("_", "-"): proof
+    for name, proof in globals().items()
+    if name.startswith("prove_")
+}
+
+
+@click.command()
+@click.argument("names", nargs=-1, type=click.Choice(sorted(PROOFS)))
+@click.option("--small", is_flag=True, help="The size CI runs.")
+@click.option("--out", type=click.Path(path_type=Path), help="Also write the table to this file.")
+def main(names: tuple[str, ...], small: bool, out: Path | None) -> None:
+    """Prove NAMES, or everything."""
+    table = Table("proof", "result", "figures", title="Guarantees of the main job")
+    failed = False
+    for name in names or tuple(PROOFS):
+        began = time.monotonic()
+        print(f"{name} …", file=sys.stderr, flush=True)
+        try:
+            figures = PROOFS[name](small)
+            result = "holds"
+        except Exception:
+            traceback.print_exc()
+            figures, result, failed = {}, "FAILED", True
+        told = ", ".join(f"{key}: {value}" for key, value in figures.items())
+        table.add_row(f"{name} ({time.monotonic() - began:.0f} s)", result, told)
+    Console().print(table)
+    if out is not None:
+        with out.open("w") as stream:
+            Console(file=stream, width=100).print(table)
+    sys.exit(failed)
+
+
+if __name__ == "__main__":
+    main()

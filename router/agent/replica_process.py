@@ -1,0 +1,160 @@
+"""One replica's process: started or adopted, asked whether it is ready, ended; keeps no list and no counts."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+import psutil
+
+from router.agent import probe, snapshot
+from router.agent.logs import replica_log
+from router.agent.place import Place
+from router.agent.plan import Key
+from router.agent.process import Process
+
+_LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"
+TAIL_BYTES = 16 << 10
+ERROR_CHARS = 500
+
+
+class LoadFailed(Exception):
+    """The process ended, or ran out of time, before it was ready; the text says why."""
+
+
+def new_id(key: Key) -> str:
+    """`model-version-short`, with a short random end that names the socket too."""
+    return f"{key[0]}-{key[1]}-{''.join(secrets.choice(_LETTERS) for _ in range(8))}"
+
+
+class ReplicaProcess:
+    """A running process of a version; `address` is where it answers once it is warm."""
+
+    def __init__(self, replica_id: str, place: Place, process: Process) -> None:
+        self.id = replica_id
+        self.process = process
+        self._place = place
+        self.socket = _socket(place, replica_id)
+        self.log = replica_log(place.logs, replica_id)
+        self._cpu: float | None = None
+
+    @classmethod
+    def start(
+        cls, replica_id: str, document: Mapping[str, Any], place: Place, *, life_fd: int, threads: int
+    ) -> ReplicaProcess:
+        """Starts the launcher in a session of its own; raises OSError where no process can be made."""
+        socket = _socket(place, replica_id)
+        manifest = place.replica_files / f"{replica_id}.doc.json"
+        snapshot.write(manifest, document)
+        metrics = _metrics(place, replica_id)
+        metrics.mkdir(mode=0o700, exist_ok=True)
+        argv = [sys.executable, "-P", "-m", "services.launch", "--manifest", str(manifest)]
+        argv += ["--socket", str(socket), "--life-fd", str(life_fd)]
+        argv += ["--replica-id", replica_id, "--threads", str(threads)]
+        log = replica_log(place.logs, replica_id)
+        process = Process.start(argv, env=_environment(place, metrics), log=log, fds=(life_fd,))
+        return cls(replica_id, place, process)
+
+    @property
+    def address(self) -> str:
+        """For routers."""
+        return f"unix:{self.socket}"
+
+    async def until_ready(self, timeout: float) -> None:
+        """Returns once /readyz answers 200; raises LoadFailed. The process may still run after a time-out."""
+        deadline = asyncio.get_running_loop().time() + timeout
+        pause = 0.02
+        told = "it does not listen"
+        while not await self.process.wait(pause):
+            pause = min(pause * 1.5, 0.1)
+            if asyncio.get_running_loop().time() >= deadline:
+                raise LoadFailed(f"not ready after {timeout:g} s: {told}")
+            if not self.socket.exists():
+                continue
+            try:
+                code = await probe.status(self.address, "/readyz", 2.0)
+            except (OSError, TimeoutError) as error:
+                told = str(error) or "it does not answer"
+                continue
+            if code == 200:
+                return
+            told = f"/readyz answers {code}"
+        raise LoadFailed(last_words(self.log) or f"it ended ({self.process.exited.result()})")
+
+    async def answers(self, timeout: float) -> bool:
+        """One readiness check of a warm replica."""
+        try:
+            return await probe.status(self.address, "/readyz", timeout) == 200
+        except (OSError, TimeoutError):
+            return False
+
+    def cpu_seconds(self) -> float:
+        """CPU used since the last call (0 at the first one)."""
+        try:
+            times = psutil.Process(self.process.pid).cpu_times()
+        except psutil.NoSuchProcess:
+            return 0.0
+        used = times.user + times.system
+        before, self._cpu = self._cpu, used
+        return 0.0 if before is None else used - before
+
+    async def end(self, grace: float) -> None:
+        """SIGTERM, SIGKILL after `grace` seconds; removes what the process leaves behind."""
+        await self.process.end(grace)
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Removes socket and metrics folder of a process that has ended."""
+        tidy(self.id, self._place)
+
+
+def tidy(replica_id: str, place: Place) -> None:
+    """Removes what a process that has ended left in the runtime folder."""
+    _socket(place, replica_id).unlink(missing_ok=True)
+    shutil.rmtree(_metrics(place, replica_id), ignore_errors=True)
+
+
+def last_words(log: Path) -> str:
+    """Why it failed: the launcher's own last report, else the last line of its log, at most 500 characters."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
+            lines = [line for line in file.read().decode(errors="replace").splitlines() if line.strip()]
+    except FileNotFoundError:
+        return ""
+    for line in reversed(lines):
+        with contextlib.suppress(orjson.JSONDecodeError):
+            told = orjson.loads(line)
+            if isinstance(told, dict) and told.get("event") == "replica_failed":
+                return str(told.get("error"))[:ERROR_CHARS]
+    return lines[-1].strip()[:ERROR_CHARS] if lines else ""
+
+
+def _environment(place: Place, metrics: Path) -> dict[str, str]:
+    """Our environment without our own settings: a version's code has no business with the registry."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("POINTSMAN_")}
+    return kept | {
+        "BENTOML_HOME": str(place.bentoml),
+        "PROMETHEUS_MULTIPROC_DIR": str(metrics),
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+        "BENTOML_DO_NOT_TRACK": "True",
+        "OTEL_SDK_DISABLED": "true",
+    }
+
+
+def _metrics(place: Place, replica_id: str) -> Path:
+    return place.replica_files / f"{replica_id}.metrics"
+
+
+def _socket(place: Place, replica_id: str) -> Path:
+    return place.socket(replica_id.rpartition("-")[2])

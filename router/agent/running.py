@@ -1,0 +1,44 @@
+"""A replica of this host from its start to its end, as the agent holds it; starts and stops nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from router.agent.plan import Key, Phase, Unit
+from router.agent.replica_process import ReplicaProcess
+from router.documents import Replica, ReplicaState
+
+
+@dataclass(slots=True)
+class Running:
+    """`began` is in monotonic seconds, `since` the same as text for everybody else."""
+
+    id: str
+    key: Key
+    digest: str
+    process: ReplicaProcess
+    phase: Phase
+    began: float
+    since: str
+
+    def leaving(self) -> bool:
+        """Whether it is on its way out: `Agent._retire` sees to its end."""
+        return self.phase == "draining"
+
+    def unit(self) -> Unit:
+        """For the plan."""
+        return Unit(self.id, self.key, self.phase, self.began)
+
+    def document(self, node: str, state: ReplicaState) -> Replica:
+        """For everybody else."""
+        return Replica(
+            id=self.id,
+            model=self.key[0],
+            version=self.key[1],
+            digest=self.digest,
+            address=self.process.address,
+            pid=self.process.process.pid,
+            node=node,
+            state=state,
+            since=self.since,
+        )

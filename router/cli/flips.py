@@ -1,0 +1,94 @@
+"""`pointsman promote`, `rollback` and `split`: changes of the pointer, and whether every router has them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from router.cli.command import route_words, show_json, with_json
+
+
+def _options(function: Callable[..., None]) -> Callable[..., None]:
+    function = click.option("--reason", help="Why; kept in the history and the audit log.")(function)
+    return click.option(
+        "--if-match", type=click.IntRange(min=0), metavar="EPOCH", help="Only if the route is at this epoch."
+    )(function)
+
+
+@click.command()
+@click.argument("model")
+@click.argument("version")
+@_options
+@with_json
+def promote(model: str, version: str, reason: str | None, if_match: int | None, as_json: bool) -> None:
+    """Make a version active; the one before stays warm as the previous version."""
+    _flip(model, "promote", {"version": version, "reason": reason}, if_match, as_json)
+
+
+@click.command()
+@click.argument("model")
+@click.option("--to", metavar="VERSION", help="To this version. [default: the previous one]")
+@_options
+@with_json
+def rollback(model: str, to: str | None, reason: str | None, if_match: int | None, as_json: bool) -> None:
+    """Go back to the previous version, at once. A second rollback needs --to."""
+    _flip(model, "rollback", {"to": to, "reason": reason}, if_match, as_json)
+
+
+@click.command()
+@click.argument("model")
+@click.argument("weights", nargs=-1, required=True, metavar="VERSION=PERCENT...")
+@_options
+@with_json
+def split(
+    model: str, weights: tuple[str, ...], reason: str | None, if_match: int | None, as_json: bool
+) -> None:
+    """Share the traffic between versions: `split digits 1=90 2=10`. `1=100` ends a split."""
+    body = {"weights": _weights(weights), "reason": reason}
+    _flip(model, "split", body, if_match, as_json)
+
+
+def _weights(given: tuple[str, ...]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for text in given:
+        version, equals, percent = text.rpartition("=")
+        try:
+            weight = float(percent)
+        except ValueError:
+            weight = -1.0
+        if not equals or not version or not 0 <= weight <= 100:
+            raise click.UsageError(f"{text!r} is not VERSION=PERCENT with a percentage of 0 to 100")
+        if version in found:
+            raise click.UsageError(f"version {version} is there twice")
+        found[version] = weight
+    return found
+
+
+def _flip(model: str, action: str, body: dict[str, Any], if_match: int | None, as_json: bool) -> None:
+    from router.cli.gateway import Gateway, path
+
+    given = {name: value for name, value in body.items() if value is not None}
+    headers = {} if if_match is None else {"if-match": str(if_match)}
+    with Gateway() as gateway:
+        answered = gateway.ask("POST", path("models", model, action), json=given, headers=headers)
+    if as_json:
+        show_json(answered.document)
+    else:
+        _tell(model, answered.document)
+    if answered.status == 202:
+        # The change stands; that not everybody is known to follow it is a failure to the caller's script.
+        raise SystemExit(1)
+
+
+def _tell(model: str, document: dict[str, Any]) -> None:
+    routers = document["routers"]
+    already = "" if document["changed"] else "already "
+    click.echo(f"{model}: {already}{route_words(document['route'])}, epoch {document['epoch']}")
+    counted = f"{routers['acknowledged']} of {routers['known']} routers"
+    click.echo(f"acknowledged by {counted} after {document['took_ms']:.1f} ms")
+    for laggard in routers["laggards"]:
+        click.echo(f"not by {laggard['id']}: {laggard['reason']}", err=True)
+    if routers["laggards"]:
+        click.echo("a router that is gone for good: pointsman routers forget ID", err=True)

@@ -1,0 +1,26 @@
+"""Tables for people, never wider than the terminal or 80 columns; decides nothing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+
+from rich.console import Console
+from rich.table import Table
+
+WIDTH = 80
+
+
+def show_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
+    """A titled table on stdout; a text too long for its cell is folded, not cut."""
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold", expand=False)
+    for column in columns:
+        table.add_column(column, overflow="fold", justify="right" if column.endswith("#") else "left")
+    count = 0
+    for row in rows:
+        table.add_row(*("" if cell is None else str(cell) for cell in row))
+        count += 1
+    console = Console(file=sys.stdout, highlight=False, markup=False, soft_wrap=False)
+    console.width = min(console.width, WIDTH)
+    console.print(title, style="bold")
+    console.print(table if count else "  none")

@@ -1,0 +1,1 @@
+"""The control API: what operators and programs may ask and change."""

@@ -1,0 +1,61 @@
+"""`python -m router.control`: the control process on an inherited listening socket."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import sys
+
+import uvicorn
+
+from router.agent import lifeline
+from router.control.app import control_app
+from router.control.away import SOCKET_S
+from router.control.key import read_key
+from router.control.plane import make_plane
+from router.logging import configure
+from router.registry.connection import connect
+from router.registry.registry import Registry
+from router.settings import Settings
+
+GRACE_S = 4  # for requests in flight at SIGTERM
+
+
+def main() -> None:
+    """Started by `pointsman up`, which owns the socket and the life pipe."""
+    parser = argparse.ArgumentParser(prog="router.control")
+    parser.add_argument("--fd", type=int, required=True)
+    parser.add_argument("--life-fd", type=int, required=True)
+    args = parser.parse_args()
+    lifeline.watch(args.life_fd)
+    # uvicorn raises the signal again once it has ended well: that is an exit status of 0.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    configure("control")
+    settings = Settings()
+    registry = Registry(connect(os.environ["POINTSMAN_REDIS_URL"], timeout=SOCKET_S, name="control"))
+    app = control_app(make_plane(settings, registry), read_key(settings.data_dir))
+    uvicorn.Server(server_config(app)).run(sockets=[socket.socket(fileno=args.fd)])
+
+
+def server_config(app: object) -> uvicorn.Config:
+    """How the control listener is served; logs go the way `configure` has set."""
+    return uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=GRACE_S,
+        timeout_keep_alive=30,
+        limit_concurrency=512,
+    )
+
+
+if __name__ == "__main__":
+    main()

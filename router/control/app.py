@@ -1,0 +1,54 @@
+"""Puts the control listener together: paths, key, errors, and the life of what they share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.routing import BaseRoute, Mount, Router
+from starlette.routing import Route as Path
+from starlette.types import ASGIApp
+
+from router.control import history, metrics, models, requests, routers, routes, status, upload, versions
+from router.control.answer import HANDLERS
+from router.control.gate import Gate
+from router.control.plane import Plane
+
+API = "/api/v1"
+
+UNDER_API: list[BaseRoute] = [
+    *(models.PATHS + versions.PATHS + routes.PATHS + history.PATHS),
+    *(requests.PATHS + routers.PATHS + status.PATHS + metrics.PATHS),
+]
+
+
+def control_app(plane: Plane, key: str) -> ASGIApp:
+    """The ASGI application. It closes the plane's registry when it ends."""
+
+    @asynccontextmanager
+    async def life(_: Starlette) -> AsyncIterator[None]:
+        await asyncio.to_thread(upload.clear, plane.settings.data_dir / "spool")
+        listening = asyncio.create_task(plane.acknowledgements.listen())
+        try:
+            yield
+        finally:
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+            await plane.registry.close()
+
+    app = Starlette(
+        routes=[
+            # No redirects to other slashes: they are made from the caller's Host header.
+            Mount(API, app=Router(UNDER_API, redirect_slashes=False)),
+            Path("/metrics", metrics.metrics),
+            Path("/livez", status.livez),
+            Path("/readyz", status.readyz),
+        ],
+        exception_handlers=HANDLERS,
+        lifespan=life,
+    )
+    app.router.redirect_slashes = False
+    app.state.plane = plane
+    return Gate(app, key)

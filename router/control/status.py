@@ -1,0 +1,69 @@
+"""The whole installation on one page: Redis, agent, routers, replicas, models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route as Path
+
+from router.control.answer import answer
+from router.control.away import answering
+from router.control.body import only
+from router.control.models import PAGE, pictures
+from router.control.plane import Plane, plane_of
+from router.control.processes import PROCESSES, noted
+from router.control.routers import standing
+
+
+async def status(request: Request) -> Response:
+    """What `pointsman status --json` prints."""
+    plane = plane_of(request)
+    only(request)
+    processes = noted(plane.runtime_dir, PROCESSES)
+    async with answering():
+        revision = await plane.registry.revision()
+        now, leases = await plane.registry.routers()
+        models = await pictures(plane.registry, (await plane.registry.models())[:PAGE])
+        redis = await _redis(plane, processes)
+    document = {
+        "revision": revision,
+        "redis": redis,
+        "agent": processes.get("agent", {"pid": None}),
+        "routers": [standing(lease, now) for lease in leases],
+        "replicas": [replica for model in models for replica in model["replicas"]],
+        "models": models,
+    }
+    others = {name: processes[name] for name in ("up", "control", "shipper") if name in processes}
+    return answer(document | others)
+
+
+async def livez(_: Request) -> Response:
+    """This process answers."""
+    return answer({"live": True})
+
+
+async def readyz(request: Request) -> Response:
+    """Whether changes could be made: Redis answers."""
+    async with answering(1.0):
+        revision = await plane_of(request).registry.revision()
+    return answer({"ready": True, "revision": revision})
+
+
+async def _redis(plane: Plane, processes: dict[str, Any]) -> dict[str, Any]:
+    """Pid and place of Redis: from `up` where it started it, else from the server itself."""
+    found = dict(processes.get("redis", {}))
+    if not found.keys() & {"socket", "url"}:
+        found["url"] = _without_password(plane.settings.redis_url or "")
+    if found.get("pid") is None:
+        found["pid"] = (await plane.registry.redis.info("server"))["process_id"]
+    return found
+
+
+def _without_password(url: str) -> str:
+    scheme, mark, rest = url.partition("://")
+    return scheme + mark + rest.rpartition("@")[2]
+
+
+PATHS = [Path("/status", status)]

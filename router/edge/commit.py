@@ -1,0 +1,38 @@
+"""Group commit: the records of all requests that end in one turn of the loop go out in one write."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from router.journal.journal import Journal
+
+
+class Commits:
+    """Appends to the journal before any of the waiting answers is sent."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._waiting: list[tuple[dict[str, Any], asyncio.Future[None]]] = []
+
+    async def append(self, record: dict[str, Any]) -> None:
+        """Returns once the record is written. Raises LogUnavailable under `log_on_full: refuse`."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+        if not self._waiting:
+            loop.call_soon(self._flush)
+        self._waiting.append((record, done))
+        await done
+
+    def _flush(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        try:
+            self._journal.append([record for record, _ in waiting])
+        except Exception as error:
+            for _, done in waiting:
+                if not done.done():
+                    done.set_exception(error)
+            return
+        for _, done in waiting:
+            if not done.done():
+                done.set_result(None)

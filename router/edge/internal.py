@@ -1,0 +1,93 @@
+"""What a router tells its own host over a Unix socket: its counters and its table; never the network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import orjson
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from router.edge.metrics import Metrics
+from router.journal.journal import Journal
+from router.route.watch import Watch
+from router.upstream.upstream import Upstream
+
+
+class Internal:
+    """Gauges read from where they live, at the moment they are asked for."""
+
+    def __init__(
+        self, router: str, metrics: Metrics, watch: Watch, upstream: Upstream, journal: Journal
+    ) -> None:
+        self._router = router
+        self._metrics = metrics
+        self._watch = watch
+        self._upstream = upstream
+        self._journal = journal
+        self.app = Starlette(
+            routes=[Route("/metrics.json", self._counters), Route("/table.json", self._table)]
+        )
+
+    async def _counters(self, _: Request) -> Response:
+        return _json(self._metrics.document(self._router, self._gauges(), self._counts()))
+
+    async def _table(self, _: Request) -> Response:
+        table = self._watch.table
+        routes = {name: msgspec.to_builtins(entry.route) for name, entry in table.entries.items()}
+        return _json({"revision": table.revision, "fresh": self._watch.fresh, "routes": routes})
+
+    def _gauges(self) -> list[Any]:
+        watch, labels = self._watch, ["model", "version"]
+        routes = [entry.route for entry in watch.table.entries.values()]
+        lanes = self._upstream.gauges()
+        return [
+            [
+                "pointsman_route_epoch",
+                "Epoch of the route, by its active version.",
+                labels,
+                [[[route.model, route.active or ""], route.epoch] for route in routes],
+            ],
+            [
+                "pointsman_queue_requests",
+                "Requests waiting for a replica.",
+                labels,
+                [[[model, version], waiting] for model, version, waiting, _ in lanes],
+            ],
+            [
+                "pointsman_replicas_busy",
+                "Replicas with an exchange under way.",
+                labels,
+                [[[model, version], busy] for model, version, _, busy in lanes],
+            ],
+            _single("pointsman_router_revision", "Revision of the routing table.", watch.table.revision),
+            _single("pointsman_router_fresh", "1: the table is confirmed.", int(watch.fresh)),
+            _single(
+                "pointsman_router_revision_regressed",
+                "1: Redis shows an older revision than before.",
+                int(watch.regressed),
+            ),
+            _single("pointsman_router_draining", "1: the router is on its way out.", int(watch.draining)),
+            _single(
+                "pointsman_log_unavailable",
+                "1: the journal refuses records.",
+                int(self._journal.trouble is not None),
+            ),
+        ]
+
+    def _counts(self) -> list[Any]:
+        return [
+            _single("pointsman_log_appended_total", "Records written.", self._journal.appended),
+            _single("pointsman_log_dropped_total", "Records not written.", self._journal.dropped),
+        ]
+
+
+def _single(name: str, text: str, value: float) -> list[Any]:
+    return [name, text, [], [[[], value]]]
+
+
+def _json(value: Any) -> Response:
+    return Response(orjson.dumps(value), media_type="application/json")

@@ -1,0 +1,112 @@
+"""One router process: puts the rooms together, starts them from below, stops them from above."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import socket
+from pathlib import Path
+
+import structlog
+
+from router.edge.commit import Commits
+from router.edge.gateway import Gateway
+from router.edge.internal import Internal
+from router.edge.metrics import Metrics
+from router.edge.predict import Predict
+from router.edge.readiness import Readiness
+from router.edge.server import DrainingServer, InnerServer, config
+from router.journal.journal import Journal, LogUnavailable
+from router.registry.connection import connect
+from router.registry.registry import Registry
+from router.route.watch import Identity, Watch
+from router.settings import Settings
+from router.upstream.batch import BatchLimits
+from router.upstream.lane import LaneLimits
+from router.upstream.upstream import Upstream
+
+log = structlog.get_logger(__name__)
+
+
+class Router:
+    """The parts of a router; `serve` returns when it has drained."""
+
+    def __init__(
+        self, settings: Settings, router_id: str, node: str, redis_url: str, runtime_dir: Path
+    ) -> None:
+        self._settings = settings
+        self._socket_path = runtime_dir / f"{router_id}.sock"
+        self._journal = Journal(
+            settings.data_dir / "journal",
+            router_id,
+            segment_bytes=settings.log_segment_bytes,
+            limit_bytes=settings.log_bytes,
+            on_full=settings.log_on_full,
+            fsync_interval=settings.log_fsync_ms / 1e3 or None,
+        )
+        self._upstream = Upstream(
+            LaneLimits(
+                settings.queue_requests,
+                settings.queue_bytes,
+                BatchLimits(settings.batch_rows, settings.batch_bytes),
+            )
+        )
+        me = Identity(router_id, node, os.getpid(), settings.lease_ms, settings.poll_ms)
+        self._watch = Watch(
+            Registry(connect(redis_url, name=router_id)),
+            self._upstream,
+            me,
+            settings.data_dir / "table.json",
+            runtime_dir / "replicas.json",
+        )
+        metrics = Metrics()
+        predict = Predict(settings, router_id, self._watch, self._upstream, Commits(self._journal), metrics)
+        self._gateway = Gateway(predict, Readiness(self._watch))
+        self._internal = Internal(router_id, metrics, self._watch, self._upstream, self._journal)
+
+    async def serve(self, listener: socket.socket) -> None:
+        """Serves until SIGTERM or SIGINT, then drains."""
+        settings = self._settings
+        self._upstream.start()
+        await self._watch.start()
+        inner = InnerServer(config(self._internal.app))
+        inner_task = asyncio.get_running_loop().create_task(inner.serve([self._inner_socket()]))
+        syncer = asyncio.get_running_loop().create_task(self._sync())
+        # What stands now stays for good: the collector need not look at it again and again.
+        gc.collect()
+        gc.freeze()
+        server = DrainingServer(
+            config(self._gateway, graceful=settings.shutdown_ms / 1e3), settings.drain_ms / 1e3, self._drain
+        )
+        try:
+            await server.serve([listener])
+        finally:
+            await self._watch.close()
+            await self._upstream.close()
+            inner.should_exit = True
+            syncer.cancel()
+            await asyncio.gather(inner_task, syncer, return_exceptions=True)
+            self._journal.close()
+            self._socket_path.unlink(missing_ok=True)
+
+    def _drain(self) -> None:
+        log.info("draining")
+        self._watch.draining = True
+
+    async def _sync(self) -> None:
+        """Brings the journal to disk also when no request comes."""
+        interval = self._settings.log_fsync_ms / 1e3
+        while interval:
+            await asyncio.sleep(interval)
+            try:
+                self._journal.sync()
+            except LogUnavailable as error:
+                log.error("journal_not_flushed", error=error.message)
+
+    def _inner_socket(self) -> socket.socket:
+        self._socket_path.unlink(missing_ok=True)
+        inner = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        inner.bind(str(self._socket_path))
+        inner.listen(64)
+        return inner

@@ -1,0 +1,63 @@
+"""The life of a router's HTTP server: uvicorn on an inherited socket, with a drain that breaks no request."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import uvicorn
+
+LOOK = 0.02  # seconds between looks at the open connections while draining
+
+
+class DrainingServer(uvicorn.Server):
+    """uvicorn closes idle kept-alive connections at once, under a request that is just arriving.
+
+    Here the listeners close first and every answer says `Connection: close`; what is idle after the drain
+    time is closed, then uvicorn's own shutdown waits for what is in flight.
+    """
+
+    def __init__(self, config: uvicorn.Config, drain_seconds: float, on_drain: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._drain_seconds = drain_seconds
+        self._on_drain = on_drain
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stops accepting, drains, then shuts down as uvicorn does."""
+        self._on_drain()
+        for server in self.servers:
+            server.close()
+        for _ in range(int(self._drain_seconds / LOOK)):
+            if not self.server_state.connections or self.force_exit:
+                break
+            await asyncio.sleep(LOOK)
+        await super().shutdown(sockets)
+
+
+class InnerServer(uvicorn.Server):
+    """A second server in a process whose signals belong to the first; ended by setting `should_exit`."""
+
+    def capture_signals(self) -> contextlib.AbstractContextManager[None]:  # type: ignore[override]
+        """Takes no signals."""
+        return contextlib.nullcontext()
+
+
+def config(app: Any, *, keep_alive: int = 75, graceful: float | None = None) -> uvicorn.Config:
+    """How every listener of ours runs: uvloop, httptools, no access log (the journal is the log)."""
+    return uvicorn.Config(
+        app,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        date_header=True,
+        timeout_keep_alive=keep_alive,
+        timeout_graceful_shutdown=None if graceful is None else max(1, int(graceful)),
+        backlog=2048,
+    )

@@ -1,0 +1,121 @@
+"""The TensorFlow Serving / KServe v1 form of a prediction: JSON rows or columns to tensors and back; pure."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import orjson
+
+from router.documents import Signature, TensorSpec
+from router.errors import BadInput
+from router.tensors import Array, check_shape, json_ready, tensor_from_json
+
+Form = Literal["instances", "inputs"]
+
+
+def parse(body: bytes) -> Any:
+    """The JSON value of a body; raises BadInput `bad_json`, also for NaN, Infinity and bad UTF-8."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise BadInput(f"the body is not JSON: {error}", code="bad_json") from error
+
+
+def decode(document: Any, signature: Signature) -> tuple[Form, dict[str, Array]]:
+    """The tensors of `{"instances": […]}` (row form) or `{"inputs": …}` (columnar form), never both.
+
+    Every array has its signature's dtype and a shape that fits it. Raises BadInput naming the input.
+    """
+    if not isinstance(document, dict):
+        raise BadInput("the body must be a JSON object", code="bad_request")
+    if unknown := document.keys() - {"instances", "inputs", "signature_name"}:
+        name = min(unknown)
+        raise BadInput(f"unknown field {name[:80]!r}", code="unknown_field", field=name[:80])
+    if ("instances" in document) == ("inputs" in document):
+        raise BadInput(
+            "give either instances (rows) or inputs (columns)", code="bad_request", field="instances"
+        )
+    if "instances" in document:
+        columns, form = _columns_of_rows(document["instances"], signature), "instances"
+    else:
+        columns, form = _columns(document["inputs"], signature), "inputs"
+    tensors: dict[str, Array] = {}
+    for spec in signature.inputs:
+        value, field = columns[spec.name]
+        array = tensor_from_json(value, spec, field)
+        check_shape(array, spec, field)
+        tensors[spec.name] = array
+    return ("instances" if form == "instances" else "inputs"), tensors
+
+
+def encode(form: Form, outputs: dict[str, Array]) -> bytes:
+    """The answer's body: one output as plain values, several as objects by output name.
+
+    Raises BadInput `use_columns` where a row form was asked of outputs that do not share their rows.
+    """
+    ready = {name: json_ready(array) for name, array in outputs.items()}
+    if form == "inputs":
+        value = next(iter(ready.values())) if len(ready) == 1 else ready
+        return orjson.dumps({"outputs": value}, option=orjson.OPT_SERIALIZE_NUMPY)
+    if len(ready) == 1:
+        return orjson.dumps({"predictions": next(iter(ready.values()))}, option=orjson.OPT_SERIALIZE_NUMPY)
+    lengths = {array.shape[0] if array.ndim else -1 for array in outputs.values()}
+    if len(lengths) != 1 or -1 in lengths:
+        raise BadInput(
+            "this version's outputs do not share their rows: ask with inputs (columns)",
+            code="use_columns",
+            field="instances",
+        )
+    names = list(ready)
+    rows = [dict(zip(names, row, strict=True)) for row in zip(*ready.values(), strict=True)]
+    return orjson.dumps({"predictions": rows}, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def _columns(value: Any, signature: Signature) -> dict[str, tuple[Any, str]]:
+    """Columnar form: an object by input name, or the bare value where there is one input."""
+    specs = signature.inputs
+    if isinstance(value, dict) and not _is_binary(value):
+        _check_names(value.keys(), specs, "inputs")
+        return {spec.name: (value[spec.name], f"inputs.{spec.name}") for spec in specs}
+    if len(specs) == 1:
+        return {specs[0].name: (value, "inputs")}
+    raise BadInput("inputs must be an object by input name", code="bad_request", field="inputs")
+
+
+def _columns_of_rows(value: Any, signature: Signature) -> dict[str, tuple[Any, str]]:
+    """Row form: each instance is an object by input name, or the bare value where there is one input."""
+    specs = signature.inputs
+    if not isinstance(value, list) or not value:
+        raise BadInput(
+            "instances must be a list with at least one row", code="bad_request", field="instances"
+        )
+    first = value[0]
+    if not isinstance(first, dict) or _is_binary(first):
+        if len(specs) == 1:
+            return {specs[0].name: (value, "instances")}
+        raise BadInput(
+            "each instance must be an object by input name", code="bad_request", field="instances[0]"
+        )
+    for index, row in enumerate(value):
+        if not isinstance(row, dict):
+            raise BadInput(
+                "instances mix objects and bare values", code="bad_request", field=f"instances[{index}]"
+            )
+        _check_names(row.keys(), specs, f"instances[{index}]")
+    return {spec.name: ([row[spec.name] for row in value], f"instances[*].{spec.name}") for spec in specs}
+
+
+def _is_binary(value: dict[str, Any]) -> bool:
+    return value.keys() == {"b64"}
+
+
+def _check_names(names: Any, specs: tuple[TensorSpec, ...], field: str) -> None:
+    wanted = {spec.name for spec in specs}
+    for name in names:
+        if name not in wanted:
+            raise BadInput(f"unknown input {name[:80]!r}", code="unknown_input", field=f"{field}.{name[:80]}")
+    for spec in specs:
+        if spec.name not in names:
+            raise BadInput(
+                f"input {spec.name} is missing", code="missing_input", field=f"{field}.{spec.name}"
+            )

@@ -1,0 +1,1 @@
+"""Tests of router/cli against a real control listener."""
