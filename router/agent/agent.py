@@ -75,12 +75,14 @@ class Agent:
         """Until `stop`. An exception leaves the replicas running, for the next agent to adopt."""
         work = asyncio.ensure_future(self._work())
         stopping = asyncio.ensure_future(self._stopping.wait())
-        await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        if work.done():
-            work.result()
-        work.cancel()
-        await asyncio.wait({work})
+        try:
+            await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                work.result()
+        finally:
+            stopping.cancel()
+            work.cancel()
+            await asyncio.wait({work})
         await self._end_all()
 
     async def _work(self) -> None:

@@ -12,10 +12,11 @@ WIDTH = 80
 
 
 def show_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
-    """A titled table on stdout; a text too long for its cell is folded, not cut."""
+    """A titled table on stdout; columns ending in `#` hold numbers; a text too long for its cell is folded."""
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold", expand=False)
     for column in columns:
-        table.add_column(column, overflow="fold", justify="right" if column.endswith("#") else "left")
+        number = column.endswith("#")
+        table.add_column(column.removesuffix("#"), overflow="fold", justify="right" if number else "left")
     count = 0
     for row in rows:
         table.add_row(*("" if cell is None else str(cell) for cell in row))

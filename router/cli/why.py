@@ -123,6 +123,8 @@ def _attempts(record: dict[str, Any]) -> list[str]:
 
 
 def _times(record: dict[str, Any]) -> str:
+    if not record.get("attempts"):
+        return f"It took {_ms(record.get('total_ms'))}; no replica was asked."
     text = f"It took {_ms(record.get('total_ms'))}: {_ms(record.get('queue_ms'))} waiting for a replica, "
     text += f"{_ms(record.get('upstream_ms'))} in it"
     rows, batch = record.get("rows"), record.get("batch_rows")

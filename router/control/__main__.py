@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import signal
 import socket
@@ -33,6 +34,7 @@ def main() -> None:
     # uvicorn raises the signal again once it has ended well: that is an exit status of 0.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     configure("control")
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line a scrape is no news
     settings = Settings()
     registry = Registry(connect(os.environ["POINTSMAN_REDIS_URL"], timeout=SOCKET_S, name="control"))
     app = control_app(make_plane(settings, registry), read_key(settings.data_dir))

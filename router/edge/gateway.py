@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from starlette.applications import Starlette
@@ -10,6 +11,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from router.edge import v1
+from router.edge.codec import Address
 from router.edge.inbound import Disconnected, Inbound, Receive, Scope, Send
 from router.edge.predict import Predict
 from router.edge.readiness import Readiness
@@ -34,9 +37,9 @@ class Gateway:
         if scope["type"] == "http":
             if self._readiness.draining:
                 send = _closing(send)
-            if scope["path"].startswith("/v1/models/"):
+            if (where := _prediction(scope["path"])) is not None:
                 try:
-                    answer = await self._predict(scope, receive)
+                    answer = await self._predict(where, scope, receive)
                 except Disconnected:
                     return
                 await answer.send(send)
@@ -53,6 +56,13 @@ class Gateway:
             return JSONResponse({"ready": True})
         body = {"error": missing, "code": "not_ready"}
         return JSONResponse(body, 503, headers={"retry-after": "1"})
+
+
+def _prediction(path: str) -> Callable[[str], Address] | None:
+    """Who reads this path as one of a prediction, if anybody does."""
+    if path.startswith("/v1/models/"):
+        return v1.address
+    return None
 
 
 def _closing(send: Send) -> Send:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
@@ -12,13 +13,13 @@ import structlog
 
 from router.edge import v1
 from router.edge.answer import Answer, failure
+from router.edge.codec import Address, Codec, Excerpt
 from router.edge.commit import Commits
 from router.edge.inbound import Disconnected, Inbound, Receive, Scope, read_body
 from router.edge.metrics import Metrics
-from router.edge.record import excerpt, record, text_excerpt
+from router.edge.record import known_json, record
 from router.errors import BadInput, MethodNotAllowed, ModelFailed, NotFound, PointsmanError, TooLarge
 from router.journal.journal import LogUnavailable
-from router.names import NAME
 from router.route.choice import Choice, choose, entry_of
 from router.route.watch import Watch
 from router.settings import Settings
@@ -34,8 +35,8 @@ class Passage:
     """What is known of a request so far: enough for a record, wherever it stops."""
 
     inbound: Inbound
-    protocol: str
     started: float
+    codec: Codec = v1.CODEC
     model: str = ""
     known: bool = False  # the model exists: only then its name may label a metric
     choice: Choice | None = None
@@ -44,11 +45,10 @@ class Passage:
     stale: bool = False
     batch_rows: int = 0
     body: bytes = b""
-    is_json: bool = False
 
 
 class Predict:
-    """Serves `/v1/models/{m}:predict` and `/v1/models/{m}/versions/{v}:predict`."""
+    """Serves the prediction paths of every tensor protocol."""
 
     def __init__(
         self,
@@ -66,12 +66,15 @@ class Predict:
         self._commits = commits
         self._metrics = metrics
 
-    async def __call__(self, scope: Scope, receive: Receive) -> Answer:
-        """The answer, already in the journal. Raises Disconnected where nobody waits for one."""
-        passage = Passage(Inbound.of(scope), "v1", monotonic())
+    async def __call__(self, where: Callable[[str], Address], scope: Scope, receive: Receive) -> Answer:
+        """The answer, already in the journal; `where` reads the path of one protocol.
+
+        Raises Disconnected where nobody waits for an answer.
+        """
+        passage = Passage(Inbound.of(scope), monotonic())
         error: PointsmanError | None = None
         try:
-            answer = Answer(200, await self._predict(passage, scope, receive))
+            answer = await self._predict(passage, where(scope["path"]), scope, receive)
         except PointsmanError as raised:
             error = raised
         except Disconnected:
@@ -85,16 +88,16 @@ class Predict:
                 answer.headers.append((b"connection", b"close"))
         return await self._finish(passage, answer, error)
 
-    async def _predict(self, passage: Passage, scope: Scope, receive: Receive) -> bytes:
+    async def _predict(self, passage: Passage, address: Address, scope: Scope, receive: Receive) -> Answer:
         settings = self._settings
-        passage.model, pinned = parse_path(scope["path"])
+        passage.model, passage.codec = address.model, address.codec
         if scope["method"] != "POST":
             raise MethodNotAllowed(f"{scope['method'][:20]} is not allowed here, POST is")
         inbound = passage.inbound
         deadline = passage.started + inbound.timeout_ms(settings.request_timeout_ms) / 1e3
         received = min(deadline, passage.started + settings.receive_timeout_ms / 1e3)
         passage.body = await read_body(inbound, receive, settings.tensor_body_bytes, received)
-        passage.choice = await self._choose(passage, pinned)
+        passage.choice = await self._choose(passage, address.pin)
         target = passage.choice.target
         signature = target.version.signature
         if signature is None:
@@ -102,18 +105,16 @@ class Predict:
                 f"version {passage.choice.version} of model {passage.model} takes no tensors",
                 code="no_tensors",
             )
-        document = v1.parse(passage.body)
-        passage.is_json = True
-        form, inputs = v1.decode(document, signature)
-        rows = check_rows(inputs, signature) if target.version.rowwise else 0
-        result = await self._exchange(passage, inputs, rows, deadline)
+        call = address.codec.decode(inbound, passage.body, signature)
+        rows = check_rows(call.inputs, signature) if target.version.rowwise else 0
+        result = await self._exchange(passage, call.inputs, rows, deadline)
         if (name := nonfinite(result.outputs)) is not None:
             raise ModelFailed(
                 f"version {passage.choice.version} of model {passage.model}: output {name} is not finite",
                 code="nonfinite_output",
                 field=name,
             )
-        return v1.encode(form, result.outputs)
+        return address.codec.encode(call, result.outputs, passage.model, passage.choice.version)
 
     async def _choose(self, passage: Passage, pinned: str | None) -> Choice:
         """Takes the routing snapshot once; a table that may be old is confirmed first, or marked."""
@@ -156,7 +157,7 @@ class Predict:
             request_id=passage.inbound.request_id,
             model=passage.model,
             router=self._router,
-            protocol=passage.protocol,
+            protocol=passage.codec.name,
             choice=passage.choice,
             item=passage.item,
             key=passage.key,
@@ -190,10 +191,14 @@ class Predict:
 
     def _payload(self, passage: Passage, answer: Answer) -> dict[str, Any]:
         limit = self._settings.log_payload_bytes
-        cut = excerpt if passage.is_json else text_excerpt
-        request, request_cut = cut(passage.body, limit)
-        response, response_cut = excerpt(answer.body, limit)
-        return {"request": request, "response": response, "truncated": request_cut or response_cut}
+        request = passage.codec.excerpt(passage.inbound, passage.body, limit)
+        written = passage.codec.answer_excerpt if answer.status == 200 else _own_json
+        response = written(answer, limit)
+        return {
+            "request": request.value,
+            "response": response.value,
+            "truncated": request.truncated or response.truncated,
+        }
 
     def _count(self, passage: Passage, answer: Answer, total_ms: float) -> None:
         choice, item = passage.choice, passage.item
@@ -209,16 +214,6 @@ class Predict:
             self._metrics.count_stale(model, version)
 
 
-def parse_path(path: str) -> tuple[str, str | None]:
-    """Model and pinned version of a v1 prediction path; raises NotFound where it is none."""
-    rest, colon, verb = path.removeprefix("/v1/models/").partition(":")
-    if not colon or verb != "predict":
-        raise NotFound(f"there is nothing at {path[:200]!r}", code="unknown_path")
-    model, *pin = rest.split("/versions/")
-    if not NAME.match(model):
-        raise NotFound(f"there is no model {model[:80]!r}", code="unknown_model")
-    if not pin:
-        return model, None
-    if len(pin) > 1 or not NAME.match(pin[0]):
-        raise NotFound(f"model {model} has no version {pin[0][:80]!r}", code="unknown_version")
-    return model, pin[0]
+def _own_json(answer: Answer, limit: int) -> Excerpt:
+    """An error's body."""
+    return known_json(answer.body, limit)

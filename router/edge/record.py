@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from router.edge.codec import Excerpt
 from router.route.choice import Choice
 from router.upstream.work import Item
 
@@ -16,20 +17,25 @@ def key_hash(key: str | None) -> str | None:
     return None if key is None else blake2b(key.encode(), digest_size=8).hexdigest()
 
 
-def excerpt(body: bytes, limit: int) -> tuple[Any, bool]:
-    """A body for the payload: the JSON itself where it is whole and on one line, text otherwise; and if cut."""
+def excerpt(body: bytes, limit: int) -> Excerpt:
+    """A body of JSON: the value itself where it is whole, else the beginning of it as text; never raises."""
     if not body:
-        return None, False
+        return Excerpt(None)
     if len(body) <= limit:
-        if b"\n" not in body and b"\r" not in body:
-            return orjson.Fragment(body), False
-        return orjson.loads(body), False
-    return body[:limit].decode("utf-8", "replace"), True
+        try:
+            value = orjson.loads(body)
+        except orjson.JSONDecodeError:
+            return Excerpt(body.decode("utf-8", "replace"))
+        # A fragment is copied as it stands, so it must not break the journal's line.
+        return Excerpt(value if b"\n" in body or b"\r" in body else orjson.Fragment(body))
+    return Excerpt(body[:limit].decode("utf-8", "replace"), truncated=True)
 
 
-def text_excerpt(body: bytes, limit: int) -> tuple[Any, bool]:
-    """The same for a body that is not JSON."""
-    return (body[:limit].decode("utf-8", "replace") if body else None), len(body) > limit
+def known_json(body: bytes, limit: int) -> Excerpt:
+    """The same for a body we wrote ourselves: it is JSON on one line."""
+    if len(body) <= limit:
+        return Excerpt(orjson.Fragment(body) if body else None)
+    return Excerpt(body[:limit].decode("utf-8", "replace"), truncated=True)
 
 
 def record(

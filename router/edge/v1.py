@@ -7,7 +7,12 @@ from typing import Any, Literal
 import orjson
 
 from router.documents import Signature, TensorSpec
-from router.errors import BadInput
+from router.edge.answer import Answer
+from router.edge.codec import Address, Call, Excerpt
+from router.edge.inbound import Inbound
+from router.edge.paths import checked
+from router.edge.record import excerpt, known_json
+from router.errors import BadInput, NotFound
 from router.tensors import Array, check_shape, json_ready, tensor_from_json
 
 Form = Literal["instances", "inputs"]
@@ -69,6 +74,41 @@ def encode(form: Form, outputs: dict[str, Array]) -> bytes:
     names = list(ready)
     rows = [dict(zip(names, row, strict=True)) for row in zip(*ready.values(), strict=True)]
     return orjson.dumps({"predictions": rows}, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+class V1:
+    """The codec of `/v1/models/…:predict`."""
+
+    name = "v1"
+
+    def decode(self, inbound: Inbound, body: bytes, signature: Signature) -> Call:
+        """See `decode`; the memo is the form of the request, which the answer takes too."""
+        form, inputs = decode(parse(body), signature)
+        return Call(inputs, form)
+
+    def encode(self, call: Call, outputs: dict[str, Array], model: str, version: str) -> Answer:
+        """See `encode`."""
+        return Answer(200, encode(call.memo, outputs))
+
+    def excerpt(self, inbound: Inbound, body: bytes, limit: int) -> Excerpt:
+        """The JSON itself."""
+        return excerpt(body, limit)
+
+    def answer_excerpt(self, answer: Answer, limit: int) -> Excerpt:
+        """The JSON itself."""
+        return known_json(answer.body, limit)
+
+
+def address(path: str) -> Address:
+    """Model and pinned version of a v1 prediction path; raises NotFound where it is none."""
+    rest, colon, verb = path.removeprefix("/v1/models/").partition(":")
+    if not colon or verb != "predict":
+        raise NotFound(f"there is nothing at {path[:200]!r}", code="unknown_path")
+    model, *pin = rest.split("/versions/")
+    return Address(CODEC, *checked(model, pin))
+
+
+CODEC = V1()
 
 
 def _columns(value: Any, signature: Signature) -> dict[str, tuple[Any, str]]:

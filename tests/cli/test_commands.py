@@ -172,7 +172,7 @@ def test_register_sends_golden_vectors_along(run: Run, here: Installation, tmp_p
 
     path = model_file(tmp_path)
     rows = np.arange(8, dtype=np.float32).reshape(4, 2)
-    np.savez(tmp_path / "golden.npz", **{"x": rows, "out:y": -rows})
+    np.savez(tmp_path / "golden.npz", **{"x": rows, "out:y": -rows})  # type: ignore[arg-type]
     manifest = tmp_path / "manifest.yaml"
     manifest.write_text("{apiVersion: pointsman/v1, kind: Version, golden: {inputs: golden.npz}}")
     result = run("register", str(path), "--model", "neg", "--manifest", str(manifest), "--json")
@@ -254,7 +254,9 @@ def test_why(run: Run, here: Installation, journal: Journal) -> None:
         [
             record(1, epoch=epoch, reason="sticky"),
             record(2, epoch=epoch, reason="fallback", attempts=[failed, *record(2)["attempts"]]),
-            record(3, epoch=None, version=None, reason=None, status=503, error="no_active_version"),
+            record(
+                3, epoch=None, version=None, reason=None, status=503, error="no_active_version", attempts=[]
+            ),
         ]
     )
     text = run("why", "q1").stdout
@@ -270,7 +272,9 @@ def test_why(run: Run, here: Installation, journal: Journal) -> None:
     ):
         assert told in text, text
     assert "Attempt 1 of 2: replica digits-2-0 of version 2 gave 500 (boom)" in run("why", ids[1]).stdout
-    assert "answered 503: no_active_version" in run("why", "q3").stdout
+    refused = run("why", "q3").stdout
+    assert "answered 503: no_active_version" in refused
+    assert "no replica was asked" in refused
     document = json.loads(run("why", "q1", "--json").stdout)
     assert document["requests"][0]["record_id"] == ids[0]
     assert document["history"][0]["epoch"] == epoch

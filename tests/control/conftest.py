@@ -31,3 +31,12 @@ def redis_url(control_redis: RedisServer) -> str:
 def here(redis_url: str, tmp_path: Path) -> Iterator[Installation]:
     with Installation(redis_url, tmp_path, ack_timeout_ms=400) as installation:
         yield installation
+
+
+@pytest.fixture
+def redis_server() -> Iterator[RedisServer]:
+    """One that a test may kill."""
+    server = RedisServer()
+    server.start()
+    yield server
+    server.close()

@@ -51,7 +51,7 @@ def document(model: str, version: str) -> dict[str, Any]:
 
 def replica(model: str, version: str, **others: Any) -> Replica:
     """A ready replica, unless told otherwise."""
-    fields = {
+    fields: dict[str, Any] = {
         "id": f"{model}-{version}-0",
         "digest": f"{version:0>64}",
         "address": "unix:/nowhere.sock",
@@ -100,6 +100,19 @@ class FakeRouter:
         )
 
 
+class QuickServer(uvicorn.Server):
+    """Ends when told, not at the next tenth of a second: there are hundreds of tests."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.told = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        await self.told.wait()
+        while self.server_state.connections:  # the client has closed; the loop has yet to hear of it
+            await asyncio.sleep(0.001)
+
+
 class Installation:
     """`with Installation(url, tmp_path) as here`: `here.client` speaks to it with the key."""
 
@@ -112,7 +125,7 @@ class Installation:
         self._loop = uvloop.new_event_loop()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._live, daemon=True)
-        self._server: uvicorn.Server
+        self._server: QuickServer
         self._routers: list[asyncio.Task[None]] = []
         self._sockets: list[asyncio.Server] = []
 
@@ -127,7 +140,7 @@ class Installation:
 
     def __exit__(self, *_: object) -> None:
         self.client.close()
-        self._server.should_exit = True
+        self._loop.call_soon_threadsafe(self._server.told.set)
         self._thread.join(15)
         assert not self._thread.is_alive()
 
@@ -183,7 +196,7 @@ class Installation:
     async def _serve(self) -> None:
         registry = Registry(connect(self.redis_url, timeout=SOCKET_S))
         self.plane = make_plane(self.settings, registry)
-        self._server = uvicorn.Server(server_config(control_app(self.plane, KEY)))
+        self._server = QuickServer(server_config(control_app(self.plane, KEY)))
         listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         serving = asyncio.ensure_future(self._server.serve(sockets=[listener]))
