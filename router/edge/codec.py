@@ -31,7 +31,6 @@ class Excerpt:
 class Address:
     """Where a prediction path points: the model, and the pinned version if the path names one."""
 
-    codec: Codec
     model: str
     pin: str | None
 

@@ -13,26 +13,29 @@ class Commits:
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._waiting: list[tuple[dict[str, Any], asyncio.Future[None]]] = []
+        self._waiting: list[tuple[dict[str, Any], asyncio.Future[str]]] = []
 
-    async def append(self, record: dict[str, Any]) -> None:
-        """Returns once the record is written. Raises LogUnavailable under `log_on_full: refuse`."""
+    async def append(self, record: dict[str, Any]) -> str:
+        """The record id, once the record is written; empty where it was dropped under `log_on_full: serve`.
+
+        Raises LogUnavailable under `refuse`.
+        """
         loop = asyncio.get_running_loop()
-        done: asyncio.Future[None] = loop.create_future()
+        done: asyncio.Future[str] = loop.create_future()
         if not self._waiting:
             loop.call_soon(self._flush)
         self._waiting.append((record, done))
-        await done
+        return await done
 
     def _flush(self) -> None:
         waiting, self._waiting = self._waiting, []
         try:
-            self._journal.append([record for record, _ in waiting])
+            ids = self._journal.append([record for record, _ in waiting])
         except Exception as error:
             for _, done in waiting:
                 if not done.done():
                     done.set_exception(error)
             return
-        for _, done in waiting:
+        for position, (_, done) in enumerate(waiting):
             if not done.done():
-                done.set_result(None)
+                done.set_result(ids[position] if ids else "")

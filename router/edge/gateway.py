@@ -12,10 +12,15 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from router.edge import v1
-from router.edge.codec import Address
+from router.edge.codec import Address, Codec
 from router.edge.inbound import Disconnected, Inbound, Receive, Scope, Send
 from router.edge.predict import Predict
 from router.edge.readiness import Readiness
+
+# Prediction paths: their beginning and end, who reads bodies and who reads the path.
+TENSOR_PATHS: tuple[tuple[str, str, Codec, Callable[[str], Address]], ...] = (
+    ("/v1/models/", ":predict", v1.CODEC, v1.address),
+)
 
 
 class Gateway:
@@ -37,13 +42,15 @@ class Gateway:
         if scope["type"] == "http":
             if self._readiness.draining:
                 send = _closing(send)
-            if (where := _prediction(scope["path"])) is not None:
-                try:
-                    answer = await self._predict(where, scope, receive)
-                except Disconnected:
+            path = scope["path"]
+            for prefix, suffix, codec, where in TENSOR_PATHS:
+                if path.startswith(prefix) and path.endswith(suffix):
+                    try:
+                        answer = await self._predict(codec, where, scope, receive)
+                    except Disconnected:
+                        return
+                    await answer.send(send)
                     return
-                await answer.send(send)
-                return
             send = _with_request_id(send, Inbound.of(scope).request_id)
         await self._rest(scope, receive, send)
 
@@ -56,13 +63,6 @@ class Gateway:
             return JSONResponse({"ready": True})
         body = {"error": missing, "code": "not_ready"}
         return JSONResponse(body, 503, headers={"retry-after": "1"})
-
-
-def _prediction(path: str) -> Callable[[str], Address] | None:
-    """Who reads this path as one of a prediction, if anybody does."""
-    if path.startswith("/v1/models/"):
-        return v1.address
-    return None
 
 
 def _closing(send: Send) -> Send:

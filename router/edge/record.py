@@ -8,8 +8,7 @@ from typing import Any
 import orjson
 
 from router.edge.codec import Excerpt
-from router.route.choice import Choice
-from router.upstream.work import Item
+from router.edge.passage import Passage
 
 
 def key_hash(key: str | None) -> str | None:
@@ -39,42 +38,43 @@ def known_json(body: bytes, limit: int) -> Excerpt:
 
 
 def record(
-    *,
-    request_id: str,
-    model: str,
+    passage: Passage,
     router: str,
-    protocol: str,
-    choice: Choice | None,
-    item: Item | None,
-    key: str | None,
-    status: int,
+    *,
+    status: int | None,
     error: str | None,
-    stale: bool,
-    batch_rows: int,
-    total_ms: float,
-    payload: dict[str, Any],
+    total_ms: float | None,
+    request: Excerpt,
+    response: Excerpt,
 ) -> dict[str, Any]:
     """All fields but `record_id` and `time`, which the journal knows."""
+    choice, item = passage.choice, passage.item
+    attempts = passage.attempts if item is None else item.attempts
+    upstream_ms = passage.upstream_ms if item is None else item.upstream_ms
     return {
-        "request_id": request_id,
-        "model": model,
+        "request_id": passage.inbound.request_id,
+        "model": passage.model,
         "version": None if choice is None else choice.version,
         "digest": None if choice is None else choice.target.version.digest,
         "router": router,
-        "replica": None if item is None else item.replica,
+        "replica": passage.replica if item is None else item.replica,
         "epoch": None if choice is None else choice.epoch,
         "reason": None if choice is None else choice.reason,
-        "stale": stale,
-        "key_hash": key_hash(key),
+        "stale": passage.stale,
+        "key_hash": key_hash(passage.key),
         "principal": None,
-        "protocol": protocol,
+        "protocol": passage.protocol,
         "status": status,
         "error": error,
-        "attempts": [] if item is None else [attempt.as_record() for attempt in item.attempts],
-        "rows": None if item is None else item.rows,
-        "batch_rows": batch_rows or None,
+        "attempts": [attempt.as_record() for attempt in attempts],
+        "rows": None if item is None else item.rows or None,
+        "batch_rows": passage.batch_rows or None,
         "queue_ms": None if item is None else round(item.queue_ms, 3),
-        "upstream_ms": None if item is None else round(item.upstream_ms, 3),
-        "total_ms": round(total_ms, 3),
-        "payload": payload,
+        "upstream_ms": None if upstream_ms is None else round(upstream_ms, 3),
+        "total_ms": None if total_ms is None else round(total_ms, 3),
+        "payload": {
+            "request": request.value,
+            "response": response.value,
+            "truncated": request.truncated or response.truncated,
+        },
     }

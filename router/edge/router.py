@@ -13,6 +13,7 @@ import structlog
 from router.edge.commit import Commits
 from router.edge.gateway import Gateway
 from router.edge.internal import Internal
+from router.edge.ledger import Ledger
 from router.edge.metrics import Metrics
 from router.edge.predict import Predict
 from router.edge.readiness import Readiness
@@ -61,7 +62,8 @@ class Router:
             runtime_dir / "replicas.json",
         )
         metrics = Metrics()
-        predict = Predict(settings, router_id, self._watch, self._upstream, Commits(self._journal), metrics)
+        ledger = Ledger(router_id, Commits(self._journal), metrics)
+        predict = Predict(settings, self._watch, self._upstream, ledger)
         self._gateway = Gateway(predict, Readiness(self._watch))
         self._internal = Internal(router_id, metrics, self._watch, self._upstream, self._journal)
 

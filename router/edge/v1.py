@@ -105,7 +105,7 @@ def address(path: str) -> Address:
     if not colon or verb != "predict":
         raise NotFound(f"there is nothing at {path[:200]!r}", code="unknown_path")
     model, *pin = rest.split("/versions/")
-    return Address(CODEC, *checked(model, pin))
+    return Address(*checked(model, pin))
 
 
 CODEC = V1()

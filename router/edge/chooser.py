@@ -1,0 +1,35 @@
+"""The routing decision of a request: takes the snapshot once, confirms it where it may be old, or marks it."""
+
+from __future__ import annotations
+
+import random
+
+from router.edge.passage import Passage
+from router.errors import BadInput
+from router.route.choice import Choice, choose, entry_of
+from router.route.watch import Watch
+
+
+async def choose_version(watch: Watch, passage: Passage, pinned: str | None) -> Choice:
+    """The version for this passage, noted in it. `pinned` is the version its path names.
+
+    Raises BadInput `pin_mismatch` where header and path disagree, and what `choose` raises.
+    """
+    if not watch.fresh:
+        passage.stale = not await watch.ensure_fresh()
+    entry = entry_of(watch.table, passage.model)
+    passage.known = True
+    pin = passage.inbound.text(b"x-model-version")
+    if pinned is not None:
+        if pin is not None and pin != pinned:
+            raise BadInput(
+                f"x-model-version says {pin[:80]!r}, the path says {pinned!r}",
+                code="pin_mismatch",
+                field="x-model-version",
+            )
+        pin = pinned
+    kind, _, name = entry.route.sticky_key.partition(":")
+    if kind == "header":
+        passage.key = passage.inbound.text(name.encode())
+    passage.choice = choose(entry, pin, passage.key, random.random())
+    return passage.choice
