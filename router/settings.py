@@ -30,6 +30,12 @@ class Settings(BaseSettings):
         default=15_000, ge=1, description="Longest time to receive a tensor body."
     )
     tensor_body_bytes: int = Field(default=32 << 20, ge=1024, description="Largest body of a tensor request.")
+    pass_body_bytes: int = Field(
+        default=1 << 30, ge=1024, description="Largest body of a pass-through request."
+    )
+    stream_idle_ms: int = Field(
+        default=300_000, ge=1, description="Longest silence of a replica within a streamed answer."
+    )
     queue_requests: int = Field(
         default=2048, ge=1, description="Requests that may wait for one version in a router."
     )

@@ -94,9 +94,11 @@ async def splits(fleet: Fleet, keys: int) -> Figures:
     after = await assignments(fleet, {"1": 70, "2": 10, "3": 20}, keys)
     moves = {(before[key], after[key]) for key in before if before[key] != after[key]}
     moved = sum(before[key] != after[key] for key in before) / keys
-    assert abs(share - 0.10) < 0.01, share
+    # ±1 point; with fewer keys than 20,000 chance alone is wider (4.5 standard deviations).
+    tolerance = max(0.01, 4.5 * (0.1 * 0.9 / keys) ** 0.5)
+    assert abs(share - 0.10) < tolerance, share
     assert moves == {("1", "3")}, moves
-    assert abs(moved - 0.10) < 0.01, moved
+    assert abs(moved - 0.10) < tolerance, moved
     return {
         "keys": keys,
         "share of the 10 %": round(share, 4),

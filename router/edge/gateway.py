@@ -14,6 +14,7 @@ from starlette.routing import Route
 from router.edge import v1
 from router.edge.codec import Address, Codec
 from router.edge.inbound import Disconnected, Inbound, Receive, Scope, Send
+from router.edge.passthrough import PassThrough
 from router.edge.predict import Predict
 from router.edge.readiness import Readiness
 
@@ -26,8 +27,9 @@ TENSOR_PATHS: tuple[tuple[str, str, Codec, Callable[[str], Address]], ...] = (
 class Gateway:
     """The ASGI application of a router. Measured: Starlette's own path costs more than a small prediction."""
 
-    def __init__(self, predict: Predict, readiness: Readiness) -> None:
+    def __init__(self, predict: Predict, passthrough: PassThrough, readiness: Readiness) -> None:
         self._predict = predict
+        self._passthrough = passthrough
         self._readiness = readiness
         self._rest = Starlette(
             routes=[
@@ -51,6 +53,9 @@ class Gateway:
                         return
                     await answer.send(send)
                     return
+            if path.startswith("/models/"):
+                await self._passthrough(scope, receive, send)
+                return
             send = _with_request_id(send, Inbound.of(scope).request_id)
         await self._rest(scope, receive, send)
 

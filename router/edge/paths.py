@@ -1,9 +1,24 @@
-"""Names in prediction paths; pure."""
+"""Names in prediction and pass-through paths; pure."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from router.errors import NotFound
 from router.names import NAME
+
+INTERNAL = "_pm"  # what router and replica say to each other is not for callers
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A pass-through path: model, pinned version, and the path below them as the replica sees it."""
+
+    model: str
+    pin: str | None
+    path: str  # decoded
+    raw_path: bytes  # as it was sent
+    prefix: str
 
 
 def checked(model: str, pin: list[str]) -> tuple[str, str | None]:
@@ -15,3 +30,23 @@ def checked(model: str, pin: list[str]) -> tuple[str, str | None]:
     if len(pin) > 1 or not NAME.match(pin[0]):
         raise NotFound(f"model {model} has no version {pin[0][:80]!r}", code="unknown_version")
     return model, pin[0]
+
+
+def passed(path: str, raw_path: bytes) -> Route:
+    """Reads `/models/{m}/…` or `/models/{m}/versions/{v}/…`; raises NotFound where the names are none.
+
+    Names hold no escaped characters, so the decoded path and the raw one split at the same places.
+    """
+    parts = path.split("/", 5)
+    raw_parts = raw_path.split(b"/", 5)
+    model = parts[2] if len(parts) > 2 else ""
+    pinned = len(parts) > 4 and parts[3] == "versions"
+    name, pin = checked(model, [parts[4]] if pinned else [])
+    taken = 5 if pinned else 3
+    if [part.encode() for part in parts[:taken]] != raw_parts[:taken]:
+        raise NotFound(f"there is nothing at {path[:200]!r}", code="unknown_path")
+    below = "/".join(parts[taken:])
+    if below.startswith(INTERNAL):
+        raise NotFound(f"there is nothing at {path[:200]!r}", code="unknown_path")
+    raw_below = b"/".join(raw_parts[taken:])
+    return Route(name, pin, f"/{below}", b"/" + raw_below, "/".join(parts[:taken]))

@@ -15,9 +15,12 @@ from router.edge.gateway import Gateway
 from router.edge.internal import Internal
 from router.edge.ledger import Ledger
 from router.edge.metrics import Metrics
+from router.edge.passthrough import PassThrough
 from router.edge.predict import Predict
+from router.edge.protocol import with_tunnels
 from router.edge.readiness import Readiness
 from router.edge.server import DrainingServer, InnerServer, config
+from router.edge.tunnel import Tunnels
 from router.journal.journal import Journal, LogUnavailable
 from router.registry.connection import connect
 from router.registry.registry import Registry
@@ -64,7 +67,9 @@ class Router:
         metrics = Metrics()
         ledger = Ledger(router_id, Commits(self._journal), metrics)
         predict = Predict(settings, self._watch, self._upstream, ledger)
-        self._gateway = Gateway(predict, Readiness(self._watch))
+        self._tunnels = Tunnels(settings, self._watch, self._upstream, ledger)
+        passthrough = PassThrough(settings, self._watch, self._upstream, ledger)
+        self._gateway = Gateway(predict, passthrough, Readiness(self._watch))
         self._internal = Internal(router_id, metrics, self._watch, self._upstream, self._journal)
 
     async def serve(self, listener: socket.socket) -> None:
@@ -79,10 +84,17 @@ class Router:
         gc.collect()
         gc.freeze()
         server = DrainingServer(
-            config(self._gateway, graceful=settings.shutdown_ms / 1e3), settings.drain_ms / 1e3, self._drain
+            config(
+                self._gateway,
+                protocol=with_tunnels(self._tunnels),
+                graceful=settings.shutdown_ms / 1e3,
+            ),
+            settings.drain_ms / 1e3,
+            self._drain,
         )
         try:
             await server.serve([listener])
+            await self._tunnels.close(settings.drain_ms / 1e3)
         finally:
             await self._watch.close()
             await self._upstream.close()

@@ -45,12 +45,14 @@ class InnerServer(uvicorn.Server):
         return contextlib.nullcontext()
 
 
-def config(app: Any, *, keep_alive: int = 75, graceful: float | None = None) -> uvicorn.Config:
+def config(
+    app: Any, *, protocol: Any = "httptools", keep_alive: int = 75, graceful: float | None = None
+) -> uvicorn.Config:
     """How every listener of ours runs: uvloop, httptools, no access log (the journal is the log)."""
     return uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
+        http=protocol,
         ws="none",
         lifespan="off",
         access_log=False,

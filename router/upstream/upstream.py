@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from time import monotonic
 
-from router.route.table import Entry, Table, Target
+from router.route.table import Entry, Table, Target, addresses
+from router.upstream.doors import Doors
 from router.upstream.lane import Lane, LaneLimits
 from router.upstream.work import Item
 
@@ -17,6 +18,7 @@ class Upstream:
 
     def __init__(self, limits: LaneLimits) -> None:
         self._limits = limits
+        self.doors = Doors()
         self._lanes: dict[tuple[str, str], Lane] = {}
         self._sweeper: asyncio.Task[None] | None = None
 
@@ -32,6 +34,7 @@ class Upstream:
         for lane in self._lanes.values():
             lane.close()
         self._lanes.clear()
+        self.doors.close()
 
     async def prepare(self, entry: Entry) -> str | None:
         """Seats and connects the replicas of an entry that is about to be routed; why not, or None.
@@ -54,6 +57,7 @@ class Upstream:
             entry = table.entries.get(key[0])
             if entry is None or key[1] not in entry.targets:
                 self._lanes.pop(key).close()
+        self.doors.retain(set(addresses(table.entries.values())))
 
     def submit(self, target: Target, item: Item) -> None:
         """Hands an item to the lane of its version. Raises Unavailable `not_ready` or `overloaded`."""

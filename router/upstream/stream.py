@@ -1,0 +1,194 @@
+"""One streamed exchange with a replica: both directions in pieces, neither buffered whole."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from time import monotonic
+from typing import cast
+
+import httptools
+
+from router.upstream.link import LinkFailed
+
+HIGH_WATER = 64 << 10  # bytes read ahead of the caller before the replica is told to wait
+CONNECT_TIMEOUT = 1.0
+HEAD_LIMIT = 64 << 10
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class Stream(asyncio.Protocol):
+    """A connection that carries one exchange at a time; reusable only after one that ended cleanly."""
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.headers: Headers = []
+        self.idle_since = monotonic()
+        self._transport: asyncio.Transport | None = None
+        self._parser: httptools.HttpResponseParser | None = None
+        self._chunks: deque[bytes] = deque()
+        self._buffered = 0
+        self._head_done = False
+        self._done = False
+        self._bodyless = False
+        self._failed: str | None = None
+        self._wake = asyncio.Event()
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._head_size = 0
+
+    # -- the exchange --------------------------------------------------------------------------------------
+
+    @property
+    def reusable(self) -> bool:
+        """Whether another exchange may be sent on it."""
+        return (
+            self._transport is not None
+            and not self._transport.is_closing()
+            and self._failed is None
+            and (self._parser is None or self._done)
+        )
+
+    def start(self, head: bytes, *, bodyless: bool) -> None:
+        """Sends a request's head. `bodyless`: the answer has no body whatever its headers say (HEAD)."""
+        assert self._transport is not None
+        self.status, self.headers = 0, []
+        self._chunks.clear()
+        self._buffered = self._head_size = 0
+        self._head_done = self._done = False
+        self._bodyless = bodyless
+        self._parser = httptools.HttpResponseParser(self)
+        self._transport.write(head)
+
+    async def write(self, data: bytes) -> None:
+        """Sends a piece of the request; waits while the replica does not read. Raises LinkFailed."""
+        if self._failed is not None or self._transport is None:
+            raise LinkFailed(self._failed or "connection is closed", sent=True)
+        self._transport.write(data)
+        await self._writable.wait()
+
+    async def head(self) -> None:
+        """Waits for the answer's status and headers. Raises LinkFailed."""
+        while not self._head_done:
+            await self._next()
+
+    async def chunk(self) -> bytes | None:
+        """The next piece of the answer, or None at its clean end. Raises LinkFailed for any other end."""
+        while not self._chunks:
+            if self._done:
+                return None
+            await self._next()
+        data = self._chunks.popleft()
+        self._buffered -= len(data)
+        if self._transport is not None and self._buffered < HIGH_WATER:
+            self._transport.resume_reading()
+        return data
+
+    def close(self) -> None:
+        """Ends the connection at once: whatever comes later belongs to nobody."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def _next(self) -> None:
+        if self._failed is not None:
+            raise LinkFailed(self._failed, sent=True)
+        self._wake.clear()
+        await self._wake.wait()
+
+    # -- asyncio's side ------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self._parser is None or self._done:
+            self._fail("bytes nobody asked for")
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            if not self._done:
+                self._fail(f"answer is not HTTP: {error}")
+        if self._buffered >= HIGH_WATER and self._transport is not None:
+            self._transport.pause_reading()
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        if self._until_close():
+            self._done = True
+        if not self._done:
+            self._failed = self._failed or f"connection lost: {exc or 'closed by the replica'}"
+        self._writable.set()
+        self._wake.set()
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    def _until_close(self) -> bool:
+        """Whether the answer is one whose end is the end of the connection."""
+        names = {name for name, _ in self.headers}
+        return self._head_done and b"content-length" not in names and b"transfer-encoding" not in names
+
+    def _fail(self, why: str) -> None:
+        self._failed = self._failed or why
+        self.close()
+        self._wake.set()
+
+    # -- httptools' side -----------------------------------------------------------------------------------
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._head_size += len(name) + len(value)
+        if self._head_size > HEAD_LIMIT:
+            self._fail("the answer's head is too large")
+            return
+        self.headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        assert self._parser is not None
+        status = self._parser.get_status_code()
+        if status < 200 and status != 101:
+            self.headers = []  # an interim answer: the real one follows
+            return
+        self.status = status
+        self._head_done = True
+        if self._bodyless:
+            self._end(keep=False)
+        self._wake.set()
+
+    def on_body(self, body: bytes) -> None:
+        if self._done:
+            return
+        self._chunks.append(body)
+        self._buffered += len(body)
+        self._wake.set()
+
+    def on_message_complete(self) -> None:
+        if self._head_done and not self._done and self._parser is not None:
+            self._end(keep=self._parser.should_keep_alive())
+
+    def _end(self, *, keep: bool) -> None:
+        self._done = True
+        self.idle_since = monotonic()
+        if not keep and self._transport is not None:
+            self._transport.close()
+        self._wake.set()
+
+
+async def open_stream(address: str) -> Stream:
+    """A new connection to `unix:PATH` or `tcp:HOST:PORT`; raises OSError or TimeoutError within a second."""
+    loop = asyncio.get_running_loop()
+    kind, _, rest = address.partition(":")
+    async with asyncio.timeout(CONNECT_TIMEOUT):
+        if kind == "unix":
+            _, stream = await loop.create_unix_connection(Stream, rest)
+        else:
+            host, _, port = rest.rpartition(":")
+            _, stream = await loop.create_connection(Stream, host, int(port))
+    return stream
