@@ -96,7 +96,8 @@ class RouterLease(msgspec.Struct, frozen=True, kw_only=True):
     """A router's last acknowledgement. `seen` is Redis' clock in ms; a lease is current for `lease_ms` after it.
 
     `highest` is the highest revision this router ever saw: after a fail-over to an older Redis the next
-    revision lies above it, so that two routes never share an epoch.
+    revision lies above it, so that two routes never share an epoch. `refused` says by model why its newest
+    route is not taken; the others are acknowledged all the same.
     """
 
     seen: int = 0
@@ -106,8 +107,12 @@ class RouterLease(msgspec.Struct, frozen=True, kw_only=True):
     revision: int
     highest: int
     state: Literal["serving", "draining"] = "serving"
-    refused: str | None = None
+    refused: dict[str, str] = {}
     lease_ms: int = 3000
+
+    def took(self, model: str, revision: int) -> bool:
+        """Whether this router answers by the model's route of `revision`, or a later one."""
+        return self.revision >= revision and model not in self.refused
 
     def lapsed(self, now_ms: int) -> bool:
         """Whether nothing was heard for longer than the lease: the router is *unknown*, not gone."""

@@ -46,7 +46,14 @@ def show_routers(found: list[dict[str, Any]]) -> None:
         "routers",
         ("id", "state", "revision#", "pid#", "heard#", "refused"),
         [
-            (r["id"], r["state"], r["revision"], r["pid"], f"{r['heard_ms'] / 1000:.1f} s", r["refused"])
+            (
+                r["id"],
+                r["state"],
+                r["revision"],
+                r["pid"],
+                f"{r['heard_ms'] / 1000:.1f} s",
+                "; ".join(r["refused"].values()),
+            )
             for r in found
         ],
     )

@@ -43,8 +43,8 @@ class Verdict:
         return {"acknowledged": self.acknowledged, "known": self.known, "laggards": laggards}
 
 
-def judge(revision: int, now_ms: int, leases: Iterable[RouterLease]) -> Verdict:
-    """Who has acknowledged `revision` at Redis' time `now_ms`; pure.
+def judge(model: str, revision: int, now_ms: int, leases: Iterable[RouterLease]) -> Verdict:
+    """Who has taken the route that `model` got at `revision`, at Redis' time `now_ms`; pure.
 
     A refusing router is a laggard with its own reason, and awaited: what it lacks may come. One whose lease
     has lapsed is a laggard and not awaited: it is unknown, not gone.
@@ -53,23 +53,21 @@ def judge(revision: int, now_ms: int, leases: Iterable[RouterLease]) -> Verdict:
     awaited, laggards = set(), []
     for lease in leases:
         known += 1
-        # A refusing router names the last revision it took; with its highest above that, the refusal is of a
-        # later change, maybe of another model's.
-        if lease.revision >= revision and (lease.refused is None or lease.highest > lease.revision):
+        if lease.took(model, revision):
             acknowledged += 1
             continue
         lapsed = lease.lapsed(now_ms)
-        laggards.append((lease.id, _reason(lease, revision, now_ms, lapsed)))
+        laggards.append((lease.id, _reason(lease, model, revision, now_ms, lapsed)))
         if not lapsed:
             awaited.add(lease.id)
     return Verdict(known, acknowledged, frozenset(awaited), tuple(laggards))
 
 
-def _reason(lease: RouterLease, revision: int, now_ms: int, lapsed: bool) -> str:
+def _reason(lease: RouterLease, model: str, revision: int, now_ms: int, lapsed: bool) -> str:
     if lapsed:
         return f"unknown: last heard {(now_ms - lease.seen) / 1000:.1f} s ago, at revision {lease.revision}"
-    if lease.refused is not None:
-        return f"refused: {lease.refused}"
+    if model in lease.refused:
+        return f"refused: {lease.refused[model]}"
     return f"still at revision {lease.revision}, not yet at {revision}"
 
 
@@ -89,7 +87,7 @@ class Acknowledgements:
         self._timeout_s = timeout_s
         self._waiters: set[_Waiter] = set()
 
-    async def wait(self, revision: int) -> Verdict:
+    async def wait(self, model: str, revision: int) -> Verdict:
         """The last verdict: complete, or nobody left to wait for, or the time was over.
 
         Where Redis goes away meanwhile the verdict is the last that could be had, never a complete one.
@@ -106,7 +104,7 @@ class Acknowledgements:
                     except LOST:
                         await asyncio.sleep(TICK_S)
                         continue
-                    verdict = judge(revision, now, leases)
+                    verdict = judge(model, revision, now, leases)
                     if not verdict.awaited:
                         return verdict
                     await self._tick(waiter, verdict.awaited)

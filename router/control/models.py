@@ -16,6 +16,7 @@ from router.control.plane import model_of, plane_of
 from router.control.routers import standing
 from router.control.routes import unknown_model
 from router.documents import ModelState, Route, RouterLease
+from router.names import version_order
 from router.registry.registry import Registry
 from router.route.transition import WHOLE
 
@@ -69,12 +70,11 @@ def picture(
     epoch = state.route.epoch if state.route else 0
     return {
         "model": state.model,
-        "versions": [_version(state, versions[name]) for name in sorted(versions, key=_order)],
+        "versions": [_version(state, versions[name]) for name in sorted(versions, key=version_order)],
         "route": state.route,
         "replicas": state.replicas,
         "acknowledgements": [
-            standing(lease, now_ms) | {"acknowledged": lease.revision >= epoch and lease.refused is None}
-            for lease in leases
+            standing(lease, now_ms) | {"acknowledged": lease.took(state.model, epoch)} for lease in leases
         ],
     }
 
@@ -104,12 +104,6 @@ def _share(route: Route | None, version: str) -> float:
     if route.weights is not None:
         return route.weights.get(version, 0.0)
     return float(WHOLE) if version == route.active else 0.0
-
-
-def _order(version: str) -> tuple[bool, int, str]:
-    """Numbers by value, then names."""
-    number = version.isascii() and version.isdigit()
-    return not number, int(version) if number else 0, version
 
 
 PATHS = [Path("/models", all_models), Path("/models/{model}", one_model)]

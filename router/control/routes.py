@@ -72,7 +72,7 @@ class Flip:
         """Commits and waits; `started` is when the request was received (perf_counter)."""
         done = await self._commit(decide)
         epoch = done.after.epoch if done.after else 0
-        verdict = await self._plane.acknowledgements.wait(epoch)
+        verdict = await self._plane.acknowledgements.wait(self._model, epoch)
         document = {
             "epoch": epoch,
             "applied": True,

@@ -102,6 +102,10 @@ class Watch:
         except (RedisError, OSError) as error:
             log.warning("deregister_failed", error=str(error))
 
+    def state(self, model: str) -> ModelState:
+        """The documents behind a model's entry in the table: wishes, and replicas in whatever state."""
+        return self._states.get(model) or ModelState(model=model, route=None, replicas=(), desired={})
+
     # -- freshness -----------------------------------------------------------------------------------------
 
     @property
@@ -221,15 +225,14 @@ class Watch:
         return build(state, versions, self._known.get(state.model, frozenset()))
 
     def _lease(self) -> RouterLease:
-        refused = min(self._refused.values(), default=None)
         return RouterLease(
             id=self._me.id,
             node=self._me.node,
             pid=self._me.pid,
-            revision=self._read if refused is None else min(self._read, refused[0] - 1),
+            revision=self._read,
             highest=self._read,
             state="draining" if self.draining else "serving",
-            refused=None if refused is None else refused[1],
+            refused={model: why for model, (_, why) in self._refused.items()},
             lease_ms=self._me.lease_ms,
         )
 

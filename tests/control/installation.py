@@ -70,6 +70,7 @@ class FakeRouter:
         self.name = name
         self.mute = False
         self.refusing: str | None = None
+        self.model = "digits"
         self._registry = Registry(connect(url))
 
     async def run(self) -> None:
@@ -93,9 +94,9 @@ class FakeRouter:
                 id=self.name,
                 node="here",
                 pid=1,
-                revision=revision if self.refusing is None else 0,
+                revision=revision,
                 highest=revision,
-                refused=self.refusing,
+                refused={} if self.refusing is None else {self.model: self.refusing},
             )
         )
 
