@@ -133,6 +133,17 @@ def prove_redis_killed(small: bool) -> Figures:
         server.close()
 
 
+def prove_redis_dead_start(small: bool) -> Figures:
+    """`up` is started while its external Redis is dead."""
+    server = ExternalRedis()
+    server.start()
+    try:
+        with fleet("1", "2", redis_url=server.url) as made:
+            return redis_away.dead_start(made, server.kill, server.start)
+    finally:
+        server.close()
+
+
 def prove_killed_parent(small: bool) -> Figures:
     """`up` is killed -9 and started again; then stopped in order."""
     with fleet("1", "2", routers=2) as made:

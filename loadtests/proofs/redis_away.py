@@ -9,8 +9,8 @@ from typing import Any
 
 import httpx
 
-from loadtests.caller import Load, digit_rows
-from loadtests.fleet import Fleet
+from loadtests.caller import Load, Seen, digit_rows
+from loadtests.fleet import Fleet, wait_for
 from loadtests.proofs.figures import Figures, milliseconds
 from loadtests.proofs.flips import PATH
 from loadtests.proofs.routers import account
@@ -76,3 +76,42 @@ async def away(
 async def change(fleet: Fleet, version: str) -> httpx.Response:
     """One attempt to promote, off the loop: the load must not wait for it."""
     return await asyncio.to_thread(fleet.control.post, "/models/digits/promote", json={"version": version})
+
+
+def dead_start(fleet: Fleet, kill: Callable[[], Any], start: Callable[[], Any]) -> Figures:
+    """`up` starts with Redis dead: it serves the last good table, marked; with Redis back all is as before."""
+    fleet.promote("digits", "2")
+    assert fleet.stop() == 0
+    kill()
+    took = fleet.start()
+    bodies = digit_rows(200)
+    seen = asyncio.run(some(fleet, bodies))
+    assert {(each.status, each.version, each.stale) for each in seen} == {(200, "2", True)}, seen[:3]
+    refused = fleet.control.post("/models/digits/promote", json={"version": "1"})
+    assert refused.status_code == 503, refused.text
+    start()
+    back_at = monotonic()
+    wait_for(lambda: fleet.promote("digits", "1")["status"] == 200, 30, fleet.tail)
+    recovered = monotonic() - back_at
+    # A router that started alone is known from its first acknowledgement on; until then its answers are marked.
+    while True:
+        seen = asyncio.run(some(fleet, bodies))
+        assert all(each.status == 200 and (each.version == "1" or each.stale) for each in seen), seen[:3]
+        if not any(each.stale for each in seen):
+            break
+        assert monotonic() - back_at < FRESH_S, "still stale"
+    fresh = monotonic() - back_at
+    history = fleet.ask("GET", "/models/digits/history")["history"]
+    assert [entry["action"] for entry in history] == ["promote"] * 3, history
+    return {
+        "ready with Redis dead after s": round(took, 2),
+        "change works again after s": round(recovered, 2),
+        "unmarked after s": round(fresh, 2),
+    }
+
+
+async def some(fleet: Fleet, bodies: list[bytes]) -> list[Seen]:
+    """One request a body."""
+    load = Load(fleet.port, PATH, bodies, 4)
+    load.start(len(bodies))
+    return await load.finished()

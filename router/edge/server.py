@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import uvicorn
 
 LOOK = 0.02  # seconds between looks at the open connections while draining
+
+
+class InnerServer(uvicorn.Server):
+    """A second server in a process whose signals belong to the first; ended by setting `should_exit`."""
+
+    def capture_signals(self) -> contextlib.AbstractContextManager[None]:  # type: ignore[override]
+        """Takes no signals."""
+        return contextlib.nullcontext()
 
 
 class DrainingServer(uvicorn.Server):
@@ -25,6 +34,18 @@ class DrainingServer(uvicorn.Server):
         self._drain_seconds = drain_seconds
         self._on_drain = on_drain
 
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """SIGTERM and SIGINT begin the drain. uvicorn raises them once more at its end, which would kill the
+        process before journal, table and lease are closed; here they are done with."""
+        signals = (signal.SIGTERM, signal.SIGINT)
+        before = {number: signal.signal(number, self.handle_exit) for number in signals}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stops accepting, drains, then shuts down as uvicorn does."""
         self._on_drain()
@@ -35,14 +56,6 @@ class DrainingServer(uvicorn.Server):
                 break
             await asyncio.sleep(LOOK)
         await super().shutdown(sockets)
-
-
-class InnerServer(uvicorn.Server):
-    """A second server in a process whose signals belong to the first; ended by setting `should_exit`."""
-
-    def capture_signals(self) -> contextlib.AbstractContextManager[None]:  # type: ignore[override]
-        """Takes no signals."""
-        return contextlib.nullcontext()
 
 
 def config(

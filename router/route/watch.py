@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 
 TICK = 0.1  # seconds between looks at the clock
 ASK = 0.05  # seconds a request waits for a confirmation
-SAVE_AFTER = 0.5  # seconds between a change and the last-good file
+SAVE_EVERY = 0.5  # seconds between two writings of the last-good file
 
 
 def clock() -> float:
@@ -80,6 +80,7 @@ class Watch:
         self._confirming: asyncio.Task[bool] | None = None
         self._again = False
         self._save_at: float | None = None
+        self._saved_at = float("-inf")
         self._tasks: list[asyncio.Task[None]] = []
 
     # -- life ----------------------------------------------------------------------------------------------
@@ -97,6 +98,8 @@ class Watch:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._save_at is not None:
+            await self._save()
         try:
             await self._registry.forget_router(self._me.id)
         except (RedisError, OSError) as error:
@@ -214,7 +217,7 @@ class Watch:
         self.table = self.table.with_entries(revision, entries)
         self._upstreams.retain(self.table, list(entries))
         if self._save_at is None:
-            self._save_at = clock() + SAVE_AFTER
+            self._save_at = max(clock(), self._saved_at + SAVE_EVERY)
 
     def _entry(self, state: ModelState) -> Entry:
         versions = {
@@ -286,10 +289,10 @@ class Watch:
             self.freshness.tick(clock())
             await asyncio.sleep(TICK)
             if self._save_at is not None and clock() >= self._save_at:
-                self._save_at = None
                 await self._save()
 
     async def _save(self) -> None:
+        self._save_at, self._saved_at = None, clock()
         versions = tuple(self._versions.values())
         snapshot = Snapshot(revision=self._read, models=tuple(self._states.values()), versions=versions)
         try:
