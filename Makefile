@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install up test check format prove lock clean
+.PHONY: install up test check format prove load bench bench-small profile lock clean
 
 install: $(STAMP)
 
@@ -35,6 +35,22 @@ format: install
 # The figures of the main job at full size (flips, kills, Redis away): about 10 minutes.
 prove: install
 	$(BIN)/python -m loadtests.prove
+
+# Every locust scenario, 20 s each, and a summary by version: see loadtests/locust/README.md.
+load: install
+	$(BIN)/python -m loadtests.locust
+
+# Side by side with `bentoml serve` and nginx (apt-get install wrk nginx-light): about 30 minutes, quiet machine.
+bench: install
+	$(BIN)/python -m loadtests.bench
+
+# What CI runs of it: ratios against loadtests/bench/recorded.json.
+bench-small: install
+	$(BIN)/python -m loadtests.bench.small
+
+# Flame graph of a router under load, and its CPU time a request by room (pip install py-spy).
+profile: install
+	$(BIN)/python -m loadtests.bench.profile --out docs/profile.svg
 
 # Writes requirements.lock anew from pyproject.toml.
 lock:

@@ -20,15 +20,17 @@ START_S: Final = 60.0
 COMMAND_S: Final = 180.0
 
 TRY = """
-Pointsman serves the example models.  (Ctrl-C drains and stops everything.)
+Pointsman serves the example models: predictions at {data}, control at {control}.
+Ctrl-C drains and stops everything. Try, in another terminal in this folder:
 
-  predict     curl {data}/v1/models/digits:predict -d @{sample}
-  who answers pointsman status digits        pointsman logs digits --limit 5
-  a canary    pointsman split digits 1=90 2=10 --reason "try the forest"
-  switch      pointsman promote digits 2     pointsman rollback digits
-  why         pointsman why REQUEST_ID       (the x-request-id of an answer)
-
-  data {data}   control {control}   commands are in {bin}
+  export PATH="$PWD/{bin}:$PATH"
+  curl {data}/v1/models/digits:predict -d @{sample}
+  pointsman status digits
+  pointsman split digits 1=90 2=10 --reason "try the forest"
+  pointsman promote digits 2
+  pointsman rollback digits
+  pointsman logs digits --limit 5
+  pointsman why REQUEST_ID            # the x-request-id of an answer
 """
 
 
@@ -57,7 +59,9 @@ def serving(process: subprocess.Popen[bytes], env: dict[str, str]) -> None:
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise Failed(f"pointsman up ended with status {process.returncode}")
+            raise Failed(
+                f"pointsman up ended with status {process.returncode}; see up.out in the data directory"
+            )
         try:
             pointsman("status", env=env)
             return
@@ -90,7 +94,9 @@ def main(data_dir: Path, port: int, control_port: int, routers: int) -> None:
     words = ["up", "--data-dir", str(data_dir), "--port", str(port), "--control-port", str(control_port)]
     command = [str(Path(sys.executable).with_name("pointsman")), *words, "--routers", str(routers)]
     # Its own session: Ctrl-C reaches this process alone, which then asks for the drain.
-    process = subprocess.Popen(command, start_new_session=True)
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    told = (data_dir / "up.out").open("ab")
+    process = subprocess.Popen(command, start_new_session=True, stdout=told, stderr=told)
 
     def stop(*_: object) -> None:
         process.terminate()

@@ -28,6 +28,17 @@ class Signature(msgspec.Struct, frozen=True, kw_only=True):
     outputs: tuple[TensorSpec, ...]
 
 
+class TensorRoute(msgspec.Struct, frozen=True, kw_only=True):
+    """How tensors reach an API of a user's bento: the route, input → argument, output → key of the answer.
+
+    Without `outputs` the answer is the value of the only output itself.
+    """
+
+    route: str
+    arguments: dict[str, str]
+    outputs: dict[str, str] | None = None
+
+
 class Version(msgspec.Struct, frozen=True, kw_only=True):
     """What the gateway needs of a version document; the whole document stays a dict in the registry."""
 
@@ -37,6 +48,7 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
     runtime: Literal["onnx", "bento"] = "onnx"
     signature: Signature | None = None
     rowwise: bool = False
+    tensors: TensorRoute | None = None
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):

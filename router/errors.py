@@ -11,6 +11,7 @@ class PointsmanError(Exception):
     status = 500
     code = "internal"
     retry_after: int | None = None
+    closes = False  # part of the request is unread: the connection cannot carry another
 
     def __init__(self, message: str, *, code: str | None = None, field: str | None = None) -> None:
         super().__init__(message)
@@ -74,6 +75,7 @@ class TooLarge(PointsmanError):
 
     status = 413
     code = "too_large"
+    closes = True
 
 
 class ModelFailed(PointsmanError):
@@ -103,3 +105,10 @@ class DeadlineExceeded(PointsmanError):
 
     status = 504
     code = "deadline_exceeded"
+
+
+class ReceiveTimeout(DeadlineExceeded):
+    """The caller did not send its request in time."""
+
+    code = "receive_timeout"
+    closes = True

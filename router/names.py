@@ -24,3 +24,9 @@ def check_name(value: object, field: str) -> str:
 def is_request_id(value: str) -> bool:
     """Whether a caller's `x-request-id` may be kept; others are replaced, never refused."""
     return REQUEST_ID.match(value) is not None
+
+
+def version_order(version: str) -> tuple[bool, int, str]:
+    """The sorting key of versions: numbers by value, then names."""
+    number = version.isascii() and version.isdigit()
+    return not number, int(version) if number else 0, version

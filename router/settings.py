@@ -50,6 +50,9 @@ class Settings(BaseSettings):
         description="Journal full or disk full: refuse requests, or serve them unlogged and count.",
     )
     log_bytes: int = Field(default=4 << 30, ge=1 << 20, description="Bound of the local journal.")
+    log_keep_hours: float = Field(
+        default=24.0, ge=0.0, description="Age up to which the local journal is kept within its bound."
+    )
     log_segment_bytes: int = Field(
         default=64 << 20, ge=64 << 10, description="Size at which a journal segment is closed."
     )
@@ -76,6 +79,9 @@ class Settings(BaseSettings):
 
     replica_start_timeout_s: int = Field(
         default=60, ge=1, description="Longest start of a replica until it is warm."
+    )
+    environment_timeout_s: int = Field(
+        default=600, ge=1, description="Longest building of the virtual environment of a user's bento."
     )
     replica_threads: int = Field(default=1, ge=1, description="Compute threads of one replica.")
     artifact_bytes: int = Field(

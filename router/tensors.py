@@ -49,13 +49,17 @@ def tensor_from_json(value: object, spec: TensorSpec, field: str) -> Array:
 
 def check_shape(array: Array, spec: TensorSpec, field: str) -> None:
     """Raises BadInput unless rank and fixed dimensions are those of the signature."""
-    shape = array.shape
+    check_dims(array.shape, spec, field)
+
+
+def check_dims(shape: tuple[int, ...], spec: TensorSpec, field: str) -> None:
+    """The same for a shape alone."""
     if len(shape) == len(spec.shape) and all(
         want in (-1, have) for want, have in zip(spec.shape, shape, strict=True)
     ):
         return
     raise BadInput(
-        f"input {spec.name}: expected shape {list(spec.shape)}, got {list(shape)}",
+        f"input {spec.name}: expected shape {list(spec.shape)}, got {list(shape)}"[:500],
         code="bad_shape",
         field=field,
     )
@@ -85,12 +89,50 @@ def _numbers(value: object, spec: TensorSpec, field: str) -> Array:
     if array.dtype.kind in "iufb":
         if array.size == 0:
             return array.astype(DTYPES[spec.datatype])
+        if array.dtype == np.float64 and spec.datatype in ("INT64", "UINT64"):
+            return _exact(array, value, spec, field)
+        if array.dtype == np.float64 and spec.datatype in _EXACT:
+            _refuse_rounded(array, value, spec, field)
         return array
     if array.dtype.kind == "U" or array.dtype.kind == "S":
         raise BadInput(
             f"input {spec.name}: expected {spec.datatype}, got text", code="bad_datatype", field=field
         )
     return _with_missing(array, spec, field)
+
+
+def _exact(array: Array, value: object, spec: TensorSpec, field: str) -> Array:
+    """numpy reads whole numbers on both sides of 2**63, or beside a fraction, as floats: rounded beyond 2**53."""
+    if not bool((np.abs(array) >= 2**53).any()):
+        return array
+    items = np.array(value, dtype=object).ravel().tolist()
+    # A float up there may be a rounded number itself: the cast refuses it, as it does fractions.
+    if any(type(item) is float and (item != int(item) or abs(item) > 2**53) for item in items):
+        return array
+    try:
+        return np.array([int(item) for item in items], dtype=DTYPES[spec.datatype]).reshape(array.shape)
+    except OverflowError as error:
+        raise BadInput(
+            f"input {spec.name}: a number is out of range", code="out_of_range", field=field
+        ) from error
+
+
+def _refuse_rounded(array: Array, value: object, spec: TensorSpec, field: str) -> None:
+    """Whole numbers beside a fraction or a `null` became floats: each must be one that the datatype holds."""
+    bound = _EXACT.get(spec.datatype, 2**53)
+    if not bool((np.abs(array) >= bound).any()):
+        return
+    kind: Any = DTYPES[spec.datatype].type if spec.datatype in _EXACT else float
+    for item in np.array(value, dtype=object).ravel().tolist():
+        if type(item) is int and abs(item) > bound:
+            with np.errstate(over="ignore"):
+                held = kind(item)
+            if not np.isfinite(held) or int(held) != item:
+                raise BadInput(
+                    f"input {spec.name}: a whole number that {spec.datatype} cannot hold exactly",
+                    code="inexact",
+                    field=field,
+                )
 
 
 def _with_missing(array: Array, spec: TensorSpec, field: str) -> Array:
@@ -106,7 +148,9 @@ def _with_missing(array: Array, spec: TensorSpec, field: str) -> Array:
             f"input {spec.name}: null is not allowed (missing: refuse)", code="missing_value", field=field
         )
     try:
-        return array.astype(np.float64)
+        numbers = array.astype(np.float64)
+        _refuse_rounded(numbers, array, spec, field)
+        return numbers
     except (TypeError, ValueError, OverflowError) as error:
         raise BadInput(
             f"input {spec.name}: a number is out of range", code="out_of_range", field=field
@@ -187,7 +231,7 @@ def _text(item: object, spec: TensorSpec, field: str) -> bytes:
 def json_ready(array: Array) -> Any:
     """What orjson (with numpy) writes as JSON: FP16 widened, BYTES as text or `{"b64": …}`."""
     if array.dtype == np.float16:
-        return array.astype(np.float32)
+        array = array.astype(np.float32)
     if array.dtype != object:
         return np.ascontiguousarray(array) if array.ndim else array[()]
     out: Array = np.empty(array.shape, dtype=object)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import math
 import re
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 import yaml
@@ -29,7 +29,9 @@ class _Signature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     outputs: tuple[_Tensor, ...]
 
 
-class _Golden(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class GoldenEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The golden vectors of a manifest: a file beside it."""
+
     inputs: str
     atol: float = 1e-5
     sha256: str | None = None
@@ -61,7 +63,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     rowwise: bool | None = None
     lineage: dict[str, Any] | None = None
     metrics: dict[str, float | int | str | bool] | None = None
-    golden: _Golden | None = None
+    golden: GoldenEntry | None = None
     baseline: dict[str, Any] | None = None
     card: dict[str, Any] | None = None
 
@@ -91,6 +93,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return {name: value for name, value in found.items() if value is not None}
 
 
+_Kind = TypeVar("_Kind", bound=Manifest)
+
+
 def _plain_spec(spec: _Tensor) -> TensorSpec:
     return TensorSpec(
         name=spec.name,
@@ -103,15 +108,25 @@ def _plain_spec(spec: _Tensor) -> TensorSpec:
 
 def read_manifest(data: bytes) -> Manifest:
     """The manifest in `data`; raises Refusal `bad_manifest` naming the field."""
+    return parse_manifest(data, Manifest)
+
+
+def parse_manifest(data: bytes, kind: type[_Kind]) -> _Kind:
+    """The same as a manifest of that `kind`."""
     raw = _plain(_parse(data), "", 0)
     try:
-        manifest = msgspec.convert(raw, Manifest)
+        manifest = msgspec.convert(raw, kind)
         if manifest.lineage is not None:
             _nested(manifest.lineage, _Lineage, "lineage")
     except msgspec.ValidationError as error:
-        raise _bad(*_split(str(error))) from None
+        raise bad(*_split(str(error))) from None
     _check(manifest)
     return manifest
+
+
+def bad(text: str, field: str | None) -> Refusal:
+    """The refusal of a manifest, naming the field where there is one."""
+    return Refusal(f"{field}: {text}" if field else text, code="bad_manifest", field=field)
 
 
 def check_name(value: str, field: str) -> str:
@@ -128,37 +143,37 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.events.AliasEvent):
-            raise _bad("YAML aliases are not accepted", None)
+            raise bad("YAML aliases are not accepted", None)
         return super().compose_node(parent, index)
 
 
 def _parse(data: bytes) -> Any:
     if len(data) > MAX_BYTES:
-        raise _bad(f"a manifest may have {MAX_BYTES} bytes", None)
+        raise bad(f"a manifest may have {MAX_BYTES} bytes", None)
     try:
         return yaml.load(data, _Loader)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise _bad(f"the manifest is no YAML: {' '.join(str(error).split())[:300]}", None) from None
+        raise bad(f"the manifest is no YAML: {' '.join(str(error).split())[:300]}", None) from None
 
 
 def _plain(value: Any, field: str, depth: int) -> Any:
     """`value` as JSON can hold it: dates as ISO text; what has no JSON form is refused."""
     if depth > _MAX_DEPTH:
-        raise _bad("the manifest is nested too deeply", field)
+        raise bad("the manifest is nested too deeply", field)
     if isinstance(value, dict):
         for key in value:
             if not isinstance(key, str):
-                raise _bad(f"keys are text, got {key!r}", field or None)
+                raise bad(f"keys are text, got {key!r}", field or None)
         return {key: _plain(item, f"{field}.{key}".lstrip("."), depth + 1) for key, item in value.items()}
     if isinstance(value, list):
         return [_plain(item, f"{field}[{index}]", depth + 1) for index, item in enumerate(value)]
     if isinstance(value, datetime.date):
         return value.isoformat()
     if isinstance(value, float) and not math.isfinite(value):
-        raise _bad("must be a finite number", field)
+        raise bad("must be a finite number", field)
     if value is None or isinstance(value, (str, int, float)):
         return value
-    raise _bad(f"{type(value).__name__} has no JSON form", field)
+    raise bad(f"{type(value).__name__} has no JSON form", field)
 
 
 def _nested(value: Any, kind: type, prefix: str) -> None:
@@ -166,7 +181,7 @@ def _nested(value: Any, kind: type, prefix: str) -> None:
         msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         text, field = _split(str(error))
-        raise _bad(text, f"{prefix}.{field}" if field else prefix) from None
+        raise bad(text, f"{prefix}.{field}" if field else prefix) from None
 
 
 def _split(message: str) -> tuple[str, str | None]:
@@ -188,9 +203,9 @@ def _check(manifest: Manifest) -> None:
         check_name(manifest.version, "version")
     for index, file in enumerate(manifest.artifacts):
         if not _SHA256.match(file.sha256):
-            raise _bad("must be 64 lower-case hex digits", f"artifacts[{index}].sha256")
+            raise bad("must be 64 lower-case hex digits", f"artifacts[{index}].sha256")
     if manifest.golden is not None and not 0 <= manifest.golden.atol <= 1:
-        raise _bad("must be from 0 to 1", "golden.atol")
+        raise bad("must be from 0 to 1", "golden.atol")
     if manifest.signature is not None:
         _check_tensors(manifest.signature.inputs, "signature.inputs")
         _check_tensors(manifest.signature.outputs, "signature.outputs")
@@ -198,17 +213,13 @@ def _check(manifest: Manifest) -> None:
 
 def _check_tensors(tensors: tuple[_Tensor, ...], field: str) -> None:
     if not tensors:
-        raise _bad("names no tensor", field)
+        raise bad("names no tensor", field)
     if len({tensor.name for tensor in tensors}) != len(tensors):
-        raise _bad("names a tensor twice", field)
+        raise bad("names a tensor twice", field)
     for index, tensor in enumerate(tensors):
         if tensor.datatype not in DATATYPES:
-            raise _bad(f"{tensor.datatype!r} is none of {sorted(DATATYPES)}", f"{field}[{index}].datatype")
+            raise bad(f"{tensor.datatype!r} is none of {sorted(DATATYPES)}", f"{field}[{index}].datatype")
         if any(size < -1 for size in tensor.shape):
-            raise _bad("sizes are -1 (variable) or not negative", f"{field}[{index}].shape")
+            raise bad("sizes are -1 (variable) or not negative", f"{field}[{index}].shape")
         if tensor.missing == "allow" and not tensor.datatype.startswith("FP"):
-            raise _bad("only FP tensors can hold NaN for what is missing", f"{field}[{index}].missing")
-
-
-def _bad(text: str, field: str | None) -> Refusal:
-    return Refusal(f"{field}: {text}" if field else text, code="bad_manifest", field=field)
+            raise bad("only FP tensors can hold NaN for what is missing", f"{field}[{index}].missing")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-GROUND = {"clock", "documents", "errors", "logging", "names", "settings", "tensors"}
+GROUND = {"halt", "clock", "contract", "documents", "errors", "logging", "names", "settings", "tensors"}
 # A room may import itself, the ground floor, and these.
 BELOW = {
     "cli": {"agent"},
@@ -20,6 +20,8 @@ BELOW = {
 }
 PURE = [
     "route/buckets",
+    "agent/backoff",
+    "agent/plan",
     "route/choice",
     "route/table",
     "route/freshness",

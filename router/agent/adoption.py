@@ -11,8 +11,9 @@ import structlog
 from router.agent import snapshot
 from router.agent.place import Place
 from router.agent.process import Process, start_ticks
-from router.agent.replica_process import ReplicaProcess, tidy
+from router.agent.replica_process import tidy
 from router.agent.running import Running
+from router.agent.runtime import adopted
 from router.documents import Replica
 
 _log = structlog.get_logger()
@@ -55,7 +56,7 @@ def _adopt(noted: Any, place: Place, began: float, since: str) -> tuple[Running,
         id=replica_id,
         key=(document["model"], document["version"]),
         digest=document["digest"],
-        process=ReplicaProcess(replica_id, place, process),
+        process=adopted(replica_id, document, place, process),
         phase="draining" if told is not None and told.state == "draining" else "starting",
         began=began,
         since=since if told is None else told.since,
@@ -66,7 +67,7 @@ def _adopt(noted: Any, place: Place, began: float, since: str) -> tuple[Running,
 def _search(replica_id: str) -> list[int] | None:
     for process in psutil.process_iter(["cmdline"]):
         command = process.info["cmdline"] or []
-        if "services.launch" in command and replica_id in command:
+        if replica_id in command and ("services.launch" in command or "router.agent.guard" in command):
             ticks = start_ticks(process.pid)
             return None if ticks is None else [process.pid, ticks]
     return None

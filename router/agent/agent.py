@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import structlog
 
@@ -15,11 +15,12 @@ from router.agent.follow import AWAY, Follow, News
 from router.agent.logs import bound_replica_logs
 from router.agent.place import Place
 from router.agent.plan import Health, Key, Tries, plan
-from router.agent.replica_process import LoadFailed, ReplicaProcess, new_id
+from router.agent.replica_process import LoadFailed, new_id
 from router.agent.roster import Roster
-from router.agent.running import Running
+from router.agent.running import Running, failed
+from router.agent.runtime import start
 from router.clock import rfc3339
-from router.documents import Replica
+from router.halt import halt
 from router.registry.registry import Registry
 from router.settings import Settings
 
@@ -61,6 +62,7 @@ class Agent:
         self._told = asyncio.Event()
         self._stopping = asyncio.Event()
         self._group: asyncio.TaskGroup  # while `_work` runs
+        self._tasks: set[asyncio.Task[None]] = set()  # the group's
 
     def stop(self) -> None:
         """Ends all replicas, then `run`."""
@@ -69,7 +71,7 @@ class Agent:
     def kill_all(self) -> None:
         """`up` is gone: ends replicas also where they are stopped and cannot see it. Safe on any thread."""
         for replica in list(self._running.values()):
-            replica.process.process.send(signal.SIGKILL)
+            replica.process.kill()
 
     async def run(self) -> None:
         """Until `stop`. An exception leaves the replicas running, for the next agent to adopt."""
@@ -80,9 +82,7 @@ class Agent:
             if work.done():
                 work.result()
         finally:
-            stopping.cancel()
-            work.cancel()
-            await asyncio.wait({work})
+            await halt(lambda: {work, stopping, *self._tasks})
         await self._end_all()
 
     async def _work(self) -> None:
@@ -93,10 +93,15 @@ class Agent:
             _log.info("replica_adopted", replica=replica.id, pid=replica.process.process.pid)
         async with asyncio.TaskGroup() as self._group:
             for task in (self._follow.run(), self._roster.publish(), self._first_wish(), self._steer()):
-                self._group.create_task(task)
-            self._group.create_task(self._bound_logs())
+                self._spawn(task)
+            self._spawn(self._bound_logs())
             for replica, _ in adopted:
-                self._group.create_task(self._attend(replica))
+                self._spawn(self._attend(replica))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._group.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     # -- what is asked for ---------------------------------------------------------------------------------
 
@@ -109,12 +114,11 @@ class Agent:
                 self._wake.set()
 
     async def _hear(self, news: News) -> None:
-        if not news.behind:
-            for key in await self._desire.take(news):
-                self._ask_again(key)
-            self._told.set()
-        for failed in self._roster.compare(news):
-            self._ask_again((failed.model, failed.version))
+        for key in await self._desire.take(news):
+            self._ask_again(key)
+        self._told.set()
+        for taken in self._roster.compare(news):
+            self._ask_again((taken.model, taken.version))
         self._wake.set()
 
     def _ask_again(self, key: Key) -> None:
@@ -138,7 +142,7 @@ class Agent:
                 for key in steps.start:
                     self._start(key)
                 for replica_id in steps.retire:
-                    self._group.create_task(self._retire(self._running[replica_id]))
+                    self._spawn(self._retire(self._running[replica_id]))
                 wake = steps.wake
             try:
                 await asyncio.wait_for(self._wake.wait(), None if wake is None else wake - self._clock())
@@ -150,13 +154,7 @@ class Agent:
         replica_id = new_id(key)
         self._roster.expect(replica_id)
         try:
-            process = ReplicaProcess.start(
-                replica_id,
-                document,
-                self._place,
-                life_fd=self._life_fd,
-                threads=self._settings.replica_threads,
-            )
+            process = start(replica_id, document, self._place, self._life_fd, self._settings)
         except OSError as error:
             self._roster.drop(replica_id)
             self._failed_load(key, replica_id, document["digest"], f"it cannot be started: {error}")
@@ -166,7 +164,7 @@ class Agent:
         self._running[replica_id] = replica
         self._roster.put(replica.document(self._node, "starting"))
         _log.info("replica_started", replica=replica_id, pid=process.process.pid)
-        self._group.create_task(self._attend(replica))
+        self._spawn(self._attend(replica))
 
     async def _attend(self, replica: Running) -> None:
         """From its start, or its adoption, to its end."""
@@ -186,7 +184,7 @@ class Agent:
             health, began = health.after(answered, used / elapsed), self._clock()
             if health.lost:
                 _log.error("replica_hangs", replica=replica.id)
-                replica.process.process.send(signal.SIGKILL)
+                replica.process.kill()
         if not replica.leaving():
             await self._crashed(replica)
 
@@ -197,7 +195,7 @@ class Agent:
             if replica.leaving():  # taken back while it loaded
                 return False
             await self._remove(replica, grace=0)
-            self._failed_load(replica.key, replica.id, replica.digest, str(error))
+            self._failed_load(replica.key, replica.id, replica.digest, str(error), final=error.final)
             return False
         self._tries[replica.key] = self._tries.get(replica.key, Tries()).after_load()
         if replica.phase == "starting":
@@ -209,27 +207,15 @@ class Agent:
         self._wake.set()
         return True
 
-    def _failed_load(self, key: Key, replica_id: str, digest: str, error: str) -> None:
-        tries = self._tries.get(key, Tries()).after_failed_load(self._clock())
+    def _failed_load(
+        self, key: Key, replica_id: str, digest: str, error: str, *, final: bool = False
+    ) -> None:
+        tries = self._tries.get(key, Tries()).after_failed_load(self._clock(), final=final)
         self._tries[key] = tries
         _log.error("replica_failed", replica=replica_id, error=error, tries=tries.loads_failed)
         if tries.given_up:
             self._forget_failed(key)
-            now = rfc3339(time.time())
-            self._roster.put(
-                Replica(
-                    id=replica_id,
-                    model=key[0],
-                    version=key[1],
-                    digest=digest,
-                    address="",
-                    pid=0,
-                    node=self._node,
-                    state="failed",
-                    since=now,
-                    error=error,
-                )
-            )
+            self._roster.put(failed(replica_id, key, digest, self._node, rfc3339(time.time()), error))
         self._wake.set()
 
     async def _crashed(self, replica: Running) -> None:

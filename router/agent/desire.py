@@ -52,6 +52,9 @@ class Desire:
         after = dict(before)
         for state in news.models:
             theirs = {(state.model, version): number for version, number in state.desired.items()}
+            if news.behind:  # only ever more: nobody took back what a fallen-back Redis has not
+                after |= {key: max(number, after.get(key, 0)) for key, number in theirs.items()}
+                continue
             ours = {key for key in before if key[0] == state.model}
             if ours and not theirs and not await self._registry.exists(state.model):
                 # Nobody asked to stop these: the registry has lost the model altogether.

@@ -26,7 +26,8 @@ _log = structlog.get_logger()
 class News:
     """Models as they stood at `revision`; all that there are if `everything`.
 
-    `behind`: Redis is older than what was read before (a fail-over).
+    `behind`: they stem from a Redis older than what was read before (a fail-over): what is missing in them was
+    not taken back by anybody.
     """
 
     revision: int
@@ -76,28 +77,35 @@ class Follow:
         return hint.isdigit() and int(hint) <= self._revision and self._behind is None
 
     async def _read(self, *, everything: bool) -> None:
-        if everything and (stored := await self._registry.revision()) < self._revision:
-            await self._fallen_back(stored)
+        leaving = self._behind is not None
+        revision, found = await self._pages(0 if everything or leaving else self._revision)
+        if revision < self._revision:
+            await self._fallen_back(revision, everything or leaving, found)
             return
-        since = 0 if everything else self._revision
-        found: list[ModelState] = []
-        complete = False
-        while not complete:
-            changes = await self._registry.read_since(since)
-            if changes.revision < since:
-                await self._fallen_back(changes.revision)
-                return
-            found += changes.models
-            since, complete = changes.revision, changes.complete
+        if leaving:  # first what was asked for meanwhile, then what changed since we knew it last
+            await self._tell(News(revision, found, everything=True, behind=True))
+            revision, found = await self._pages(self._revision)
+            everything = False
         if found or everything:
-            await self._tell(News(since, tuple(found), everything))
-        self._revision, self._behind = since, None
+            await self._tell(News(revision, found, everything))
+        self._revision, self._behind = revision, None
 
-    async def _fallen_back(self, revision: int) -> None:
+    async def _fallen_back(self, revision: int, complete: bool, found: tuple[ModelState, ...]) -> None:
         """Redis lost changes. Its next one lies above all that any router saw; until then nothing is undone."""
         if revision == self._behind:
             return
         _log.error("registry_behind", revision=revision, read=self._revision)
-        models = tuple(await self._registry.model_states(await self._registry.models()))
-        await self._tell(News(revision, models, everything=True, behind=True))
+        if not complete:
+            revision, found = await self._pages(0)
+        await self._tell(News(revision, found, everything=True, behind=True))
         self._behind = revision
+
+    async def _pages(self, since: int) -> tuple[int, tuple[ModelState, ...]]:
+        """All changes after `since`, and the revision they lead to."""
+        found: list[ModelState] = []
+        while True:
+            changes = await self._registry.read_since(since)
+            found += changes.models
+            if changes.complete:
+                return changes.revision, tuple(found)
+            since = changes.revision

@@ -1,6 +1,6 @@
 """Runs one foreign command that knows nothing of the pipe from `up`, and ends it with the pipe. Stdlib only.
 
-`python -m router.agent.guard --life-fd N [--grace S] [--lock FILE] -- COMMAND…`
+`python -m router.agent.guard --life-fd N [--grace S] [--lock FILE] [--name TEXT] -- COMMAND…`
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from router.agent import prctl
 
 LOCK_WAIT_S = 5.0
-USAGE = "usage: python -m router.agent.guard --life-fd N [--grace S] [--lock FILE] -- COMMAND…"
+ORPHANS_S = 1.0
+USAGE = "usage: python -m router.agent.guard --life-fd N [--grace S] [--lock FILE] [--name TEXT] -- COMMAND…"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ def parse(argv: list[str]) -> Options:
     split = argv.index("--")
     names, values = argv[:split:2], argv[1:split:2]
     given = dict(zip(names, values, strict=True))
+    given.pop("--name", None)  # for whoever reads the list of processes
     options = Options(
         command=argv[split + 1 :],
         life_fd=int(given.pop("--life-fd")),
@@ -63,6 +65,8 @@ def main(argv: list[str]) -> int:
     if options.lock is not None and not _hold(options.lock, options.life_fd):
         print(f"{options.lock} is still held after {LOCK_WAIT_S} s", file=sys.stderr)
         return 1
+    # Whatever the command starts becomes our child when its parent ends, also in a session of its own.
+    prctl.become_subreaper()
     pid = _start(options.command)
     return _attend(pid, options, woken)
 
@@ -113,6 +117,7 @@ def _attend(pid: int, options: Options, woken: int) -> int:
         if process in ready:
             _, status = os.waitpid(pid, 0)
             _kill_group(pid)  # what the command itself had started
+            _kill_orphans()
             code = os.waitstatus_to_exitcode(status)
             return code if code >= 0 else 128 - code
         if options.life_fd in ready:
@@ -128,6 +133,28 @@ def _attend(pid: int, options: Options, woken: int) -> int:
 def _kill_group(pid: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)
+
+
+def _kill_orphans() -> None:
+    """Ends all that is left of the command's descendants; the children of one killed come to us in turn."""
+    deadline = time.monotonic() + ORPHANS_S
+    while (found := _children()) and time.monotonic() < deadline:
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError, ChildProcessError):
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, os.WNOHANG)
+        time.sleep(0.002)
+
+
+def _children() -> list[int]:
+    """Pids of our children, those ended and not yet waited for among them."""
+    mine, found = str(os.getpid()).encode(), []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as stat:
+                if stat.read().rpartition(b")")[2].split()[1] == mine:
+                    found.append(int(name))
+    return found
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from router.agent import snapshot
+from router.agent import home, snapshot
 
 SOCKET_PATH_BYTES = 107
 """Longest path of a Unix socket, without its closing zero."""
@@ -64,6 +64,16 @@ class Place:
     def bentoml(self) -> Path:
         """BENTOML_HOME: the artifact store."""
         return self.data_dir / "bentoml"
+
+    @property
+    def venvs(self) -> Path:
+        """Virtual environments of users' bentos, by the digest of their requirements."""
+        return self.data_dir / "venvs"
+
+    @property
+    def homes(self) -> Path:
+        """A BENTOML_HOME for each running replica of a user's bento."""
+        return self.data_dir / "homes"
 
     @property
     def redis(self) -> Path:
@@ -128,7 +138,7 @@ def claim(data_dir: Path) -> Claim:
     place = Place(data_dir, runtime_dir(data_dir))
     lock, before = _lock(data_dir)
     try:
-        for folder in (place.logs, place.bentoml, place.redis, place.data_dir / "journal"):
+        for folder in (place.logs, place.bentoml, place.redis, place.homes, place.data_dir / "journal"):
             folder.mkdir(mode=0o700, exist_ok=True)
         make_private(place.runtime_dir)
         place.replica_files.mkdir(mode=0o700, exist_ok=True)
@@ -180,6 +190,8 @@ def sweep(place: Place) -> None:
     for path in place.replica_files.iterdir():
         if path.is_file():
             path.unlink(missing_ok=True)
+    for path in place.homes.iterdir():
+        home.clear(path)
 
 
 def note_path() -> Path:

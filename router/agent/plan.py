@@ -48,9 +48,9 @@ class Tries:
         """Whether it is not tried again until it is asked for again."""
         return self.loads_failed >= LOADS
 
-    def after_failed_load(self, now: float) -> Tries:
-        """A replica ended, or ran out of time, before it was warm."""
-        failed = self.loads_failed + 1
+    def after_failed_load(self, now: float, *, final: bool = False) -> Tries:
+        """A replica ended, or ran out of time, before it was warm; `final`: another try would end the same."""
+        failed = max(self.loads_failed + 1, LOADS if final else 0)
         return replace(self, loads_failed=failed, not_before=now + LOAD_PAUSE_S * 2.0 ** (failed - 1))
 
     def after_load(self) -> Tries:

@@ -60,6 +60,7 @@ class Process:
         log: Path,
         fds: Iterable[int] = (),
         dies_with_us: bool = False,
+        cwd: Path | None = None,
     ) -> Process:
         """Starts `argv` in its own session with only `fds` beside stdin (empty), stdout and stderr (`log`).
 
@@ -74,6 +75,7 @@ class Process:
                 stdout=out,
                 stderr=out,
                 env=dict(env),
+                cwd=cwd,
                 pass_fds=tuple(fds),
                 start_new_session=True,
                 preexec_fn=partial(_die_with, os.getpid()) if dies_with_us else None,

@@ -31,8 +31,8 @@ class Programs:
     def shipper(self) -> Launch:
         """The journal's shipper."""
         status = str(self.place.runtime_dir / "shipper.json")
-        where = ["--data-dir", str(self.place.data_dir), "--redis-url", self.redis_url]
-        return self._module("router.journal", *where, "--status-file", status, "--node", self.node)
+        # The Redis URL goes by the environment: everybody on this host may read an argument list.
+        return self._module("router.journal", "--status-file", status)
 
     def agent(self) -> Launch:
         """The agent; at our end it sees to its replicas first."""

@@ -7,6 +7,7 @@ import contextlib
 import os
 import secrets
 import shutil
+import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 import orjson
 import psutil
 
-from router.agent import probe, snapshot
+from router.agent import home, probe, snapshot
 from router.agent.logs import replica_log
 from router.agent.place import Place
 from router.agent.plan import Key
@@ -27,7 +28,14 @@ ERROR_CHARS = 500
 
 
 class LoadFailed(Exception):
-    """The process ended, or ran out of time, before it was ready; the text says why."""
+    """The process ended, or ran out of time, before it was ready; the text says why.
+
+    `final`: another try would end the same.
+    """
+
+    def __init__(self, text: str, *, final: bool = False) -> None:
+        super().__init__(text)
+        self.final = final
 
 
 def new_id(key: Key) -> str:
@@ -77,7 +85,7 @@ class ReplicaProcess:
             pause = min(pause * 1.5, 0.1)
             if asyncio.get_running_loop().time() >= deadline:
                 raise LoadFailed(f"not ready after {timeout:g} s: {told}")
-            if not self.socket.exists():
+            if not self.listens():
                 continue
             try:
                 code = await probe.status(self.address, "/readyz", 2.0)
@@ -87,7 +95,16 @@ class ReplicaProcess:
             if code == 200:
                 return
             told = f"/readyz answers {code}"
-        raise LoadFailed(last_words(self.log) or f"it ended ({self.process.exited.result()})")
+        text, final = last_report(self.log)
+        raise LoadFailed(text or f"it ended ({self.process.exited.result()})", final=final)
+
+    def listens(self) -> bool:
+        """Whether there is something to ask yet."""
+        return self.socket.exists()
+
+    def kill(self) -> None:
+        """SIGKILL to all of it. Safe on any thread."""
+        self.process.send(signal.SIGKILL)
 
     async def answers(self, timeout: float) -> bool:
         """One readiness check of a warm replica."""
@@ -112,30 +129,34 @@ class ReplicaProcess:
         self.tidy()
 
     def tidy(self) -> None:
-        """Removes socket and metrics folder of a process that has ended."""
+        """Removes what a process that has ended left behind."""
         tidy(self.id, self._place)
 
 
 def tidy(replica_id: str, place: Place) -> None:
-    """Removes what a process that has ended left in the runtime folder."""
+    """Removes what a process that has ended left in the runtime folder, and its home where it had one."""
     _socket(place, replica_id).unlink(missing_ok=True)
     shutil.rmtree(_metrics(place, replica_id), ignore_errors=True)
+    home.clear(place.homes / replica_id)
 
 
-def last_words(log: Path) -> str:
-    """Why it failed: the launcher's own last report, else the last line of its log, at most 500 characters."""
+def last_report(log: Path) -> tuple[str, bool]:
+    """Why it failed, and whether another try would end the same.
+
+    The launcher's own last report, else the last line of the log, at most 500 characters.
+    """
     try:
         with log.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
             lines = [line for line in file.read().decode(errors="replace").splitlines() if line.strip()]
     except FileNotFoundError:
-        return ""
+        return "", False
     for line in reversed(lines):
         with contextlib.suppress(orjson.JSONDecodeError):
             told = orjson.loads(line)
             if isinstance(told, dict) and told.get("event") == "replica_failed":
-                return str(told.get("error"))[:ERROR_CHARS]
-    return lines[-1].strip()[:ERROR_CHARS] if lines else ""
+                return str(told.get("error"))[:ERROR_CHARS], told.get("final") is True
+    return (lines[-1].strip()[:ERROR_CHARS] if lines else ""), False
 
 
 def _environment(place: Place, metrics: Path) -> dict[str, str]:

@@ -42,3 +42,19 @@ class Running:
             state=state,
             since=self.since,
         )
+
+
+def failed(replica_id: str, key: Key, digest: str, node: str, since: str, error: str) -> Replica:
+    """What is told of a version that does not load: no process, but the reason."""
+    return Replica(
+        id=replica_id,
+        model=key[0],
+        version=key[1],
+        digest=digest,
+        address="",
+        pid=0,
+        node=node,
+        state="failed",
+        since=since,
+        error=error,
+    )

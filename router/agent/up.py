@@ -20,8 +20,9 @@ from router.agent.embedded import EmbeddedRedis
 from router.agent.leases import Leases
 from router.agent.logs import LOG_BYTES, cut
 from router.agent.programs import Programs, environment
+from router.halt import halt
 from router.logging import configure
-from router.registry.connection import connect
+from router.registry.connection import connect, without_password
 from router.registry.registry import Registry
 from router.settings import Settings
 
@@ -184,7 +185,7 @@ class _Up:
         """Writes which processes run, for `status`, and for the next `up` should this one be killed."""
         pids = {name: child.pid for name, child in self._children.items()}
         running = [pid for pid in (*pids.values(), self._redis_pid) if pid is not None]
-        redis = {"url": self._redis_url}
+        redis = {"url": without_password(self._redis_url)}
         if self._embedded is not None:
             redis = {"pid": self._redis_pid, "socket": str(self._embedded.socket)}  # type: ignore[dict-item]
         document = {
@@ -251,9 +252,7 @@ class _Up:
                 await self._leases.forget_ended()
         await self._stop_all(others, OTHERS_STOP_S)
         await self._stop_all([kept["redis"]] if "redis" in kept else [], REDIS_STOP_S)
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await halt(lambda: self._tasks)
         await self._registry.close()
         await leftovers.kill(set())
 

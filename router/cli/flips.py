@@ -87,7 +87,8 @@ def _tell(model: str, document: dict[str, Any]) -> None:
     already = "" if document["changed"] else "already "
     click.echo(f"{model}: {already}{route_words(document['route'])}, epoch {document['epoch']}")
     counted = f"{routers['acknowledged']} of {routers['known']} routers"
-    click.echo(f"acknowledged by {counted} after {document['took_ms']:.1f} ms")
+    far = "so far " if routers["laggards"] else ""
+    click.echo(f"acknowledged {far}by {counted} after {document['took_ms']:.1f} ms")
     for laggard in routers["laggards"]:
         click.echo(f"not by {laggard['id']}: {laggard['reason']}", err=True)
     if routers["laggards"]:

@@ -12,9 +12,9 @@ import sys
 import uvicorn
 
 from router.agent import lifeline
+from router.agent.key import read_key
 from router.control.app import control_app
 from router.control.away import SOCKET_S
-from router.control.key import read_key
 from router.control.plane import make_plane
 from router.logging import configure
 from router.registry.connection import connect

@@ -15,6 +15,7 @@ from router.control import history, metrics, models, requests, routers, routes, 
 from router.control.answer import HANDLERS
 from router.control.gate import Gate
 from router.control.plane import Plane
+from router.halt import halt
 
 API = "/api/v1"
 
@@ -34,8 +35,7 @@ def control_app(plane: Plane, key: str) -> ASGIApp:
         try:
             yield
         finally:
-            listening.cancel()
-            await asyncio.gather(listening, return_exceptions=True)
+            await halt([listening])
             await plane.registry.close()
 
     app = Starlette(

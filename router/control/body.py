@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from starlette.requests import Request
@@ -57,9 +57,12 @@ class Undeploy(msgspec.Struct, frozen=True):
 
 
 class Bento(msgspec.Struct, frozen=True):
-    """Body of a registration by tag."""
+    """Body of a registration by tag; the manifest as an object."""
 
     bento: str
+    version: str | None = None
+    manifest: dict[str, Any] | None = None
+    reason: str | None = None
 
 
 async def read_form(request: Request, form: type[Form]) -> Form:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from router.agent.key import same
 from router.control.answer import refusal
-from router.control.key import same
 from router.errors import Unauthorized
 
 OPEN = frozenset({"/livez", "/readyz"})
@@ -24,7 +24,10 @@ class Gate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes on, or answers itself."""
         if scope["type"] == "http" and scope["path"] not in OPEN and not self._admits(scope):
-            error = Unauthorized("this address needs `Authorization: Bearer KEY`")
+            given = any(name == b"authorization" for name, _ in scope["headers"])
+            error = Unauthorized(
+                "the key is not known here" if given else "this address needs `Authorization: Bearer KEY`"
+            )
             await refusal(error)(scope, receive, send)
             return
         if scope["type"] == "websocket":

@@ -17,6 +17,7 @@ from router.errors import BadInput, PointsmanError, Unavailable
 from router.settings import Settings
 
 TOOL = "services.inspect"
+BENTO_TOOL = "services.bento"
 OUTPUT_BYTES = 16 << 20
 MARGIN_S = 15.0  # beyond the tool's own limit: its start and the storing
 ENDING_S = 5.0
@@ -50,7 +51,26 @@ async def inspect(
 
     Raises BadInput with the tool's own code, Unavailable `inspection_failed` when the tool broke, HungUp.
     """
-    command = _command(settings, artifact, manifest, name)
+    return await _judged(settings, _command(settings, artifact, manifest, name), gone)
+
+
+async def inspect_bento(
+    settings: Settings,
+    bento: tuple[str, Path],
+    manifest: Path | None,
+    name: tuple[str, str],
+    gone: Callable[[], Awaitable[None]],
+) -> Accepted:
+    """Judges and copies a bento, given as (tag, the BentoML home it is in); all else as `inspect`."""
+    (tag, home), (model, version) = bento, name
+    command = [sys.executable, "-m", BENTO_TOOL, f"--tag={tag}", "--home", str(home), "--model", model]
+    command += ["--version", version, "--max-bytes", str(settings.artifact_bytes), "--store"]
+    if manifest is not None:
+        command += ["--manifest", str(manifest)]
+    return await _judged(settings, command, gone)
+
+
+async def _judged(settings: Settings, command: list[str], gone: Callable[[], Awaitable[None]]) -> Accepted:
     reading, writing = os.pipe()
     try:
         process = await asyncio.create_subprocess_exec(

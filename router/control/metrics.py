@@ -33,7 +33,11 @@ SHIPPED = (
     ("shipped_bytes", "pointsman_shipper_shipped_bytes", "Log bytes shipped since the shipper started."),
     ("kept_bytes", "pointsman_log_kept_bytes", "Bytes of the local log."),
     ("limit_bytes", "pointsman_log_limit_bytes", "Bound of the local log."),
-    ("unread_trimmed", "pointsman_log_unread_trimmed", "Records dropped before they were shipped."),
+    (
+        "unread_trimmed",
+        "pointsman_log_unread_trimmed",
+        "Stream entries trimmed before a group read them.",
+    ),
 )
 
 log = structlog.get_logger()

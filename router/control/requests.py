@@ -16,7 +16,6 @@ from router.control.answer import answer
 from router.control.body import integer, moment, only
 from router.control.plane import Plane, plane_of
 from router.errors import BadInput, NotFound, Unavailable
-from router.journal.cursor import CursorInvalid
 from router.journal.reader import Reader
 from router.names import REQUEST_ID, check_name
 
@@ -50,13 +49,10 @@ async def many(request: Request) -> Response:
         raise BadInput("version needs a model", field="version")
     since = moment(asked["since"], time.time(), "since") if "since" in asked else None
     limit = integer(request, "limit", PAGE, 1, MOST)
-    try:
-        async with _turn(plane):
-            page = await asyncio.to_thread(
-                plane.reader.page, asked.get("model"), asked.get("version"), since, limit, asked.get("cursor")
-            )
-    except CursorInvalid as error:
-        raise BadInput(f"cursor: {error}", field="cursor") from None
+    async with _turn(plane):
+        page = await asyncio.to_thread(
+            plane.reader.page, asked.get("model"), asked.get("version"), since, limit, asked.get("cursor")
+        )
     following = page.cursor if page.more else None
     return answer({"requests": page.records, "next": following, "cursor": page.cursor})
 

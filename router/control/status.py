@@ -15,6 +15,7 @@ from router.control.models import PAGE, pictures
 from router.control.plane import Plane, plane_of
 from router.control.processes import PROCESSES, noted
 from router.control.routers import standing
+from router.registry.connection import without_password
 
 
 async def status(request: Request) -> Response:
@@ -55,15 +56,10 @@ async def _redis(plane: Plane, processes: dict[str, Any]) -> dict[str, Any]:
     """Pid and place of Redis: from `up` where it started it, else from the server itself."""
     found = dict(processes.get("redis", {}))
     if not found.keys() & {"socket", "url"}:
-        found["url"] = _without_password(plane.settings.redis_url or "")
+        found["url"] = without_password(plane.settings.redis_url or "")
     if found.get("pid") is None:
         found["pid"] = (await plane.registry.redis.info("server"))["process_id"]
     return found
-
-
-def _without_password(url: str) -> str:
-    scheme, mark, rest = url.partition("://")
-    return scheme + mark + rest.rpartition("@")[2]
 
 
 PATHS = [Path("/status", status)]

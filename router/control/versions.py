@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -15,26 +13,22 @@ from starlette.routing import Route as Path
 
 from router.control.answer import answer
 from router.control.away import answering
-from router.control.body import Bento, Deploy, Undeploy, only, read_form, seconds
+from router.control.bentos import register_bento
+from router.control.body import Deploy, Undeploy, only, read_form, seconds
 from router.control.inspection import inspect
+from router.control.numbering import busy, gone, numbered
 from router.control.plane import Plane, actor_of, model_of, plane_of, version_of
 from router.control.routes import unknown_model, unknown_version
 from router.control.upload import Upload, received
-from router.control.warmth import failed, wait_until_warm
+from router.control.warmth import wait_until_warm
 from router.documents import ModelState
-from router.errors import BadInput, Conflict, PointsmanError, TooLarge, Unavailable
+from router.errors import BadInput, TooLarge
 from router.names import check_name
+from router.route.deployment import require_unrouted
 
 REPLICAS = 64
 WAIT_S = 3600.0
 SLACK_BYTES = 2 << 20  # of a multipart body, over its artifact
-
-
-class NotImplementedYet(PointsmanError):
-    """The contract names it, this version of the product does not have it."""
-
-    status = 501
-    code = "not_implemented"
 
 
 async def register(request: Request) -> Response:
@@ -43,8 +37,7 @@ async def register(request: Request) -> Response:
     model = check_name(request.path_params["model"], "model")
     only(request)
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json":
-        await read_form(request, Bento)
-        raise NotImplementedYet("versions of custom bentos are not supported yet: register an ONNX artifact")
+        return await register_bento(request, plane, model)
     limit = plane.settings.artifact_bytes
     length = request.headers.get("content-length", "")
     if length.isdigit() and int(length) > limit + SLACK_BYTES:
@@ -53,7 +46,7 @@ async def register(request: Request) -> Response:
         raise busy()
     async with plane.uploads, received(request, plane.settings.data_dir / "spool", limit) as upload:
         stated = await _stated(upload)
-        async with _number(plane, model, stated) as version:
+        async with numbered(plane, model, stated) as version:
             document, report = await _judged(plane, request, upload, (model, version))
             reason = upload.texts.get("reason") or None
             async with answering() as sent:
@@ -68,13 +61,8 @@ async def _judged(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     if plane.inspections.locked():
         raise busy()
-
-    async def gone() -> None:
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-
     async with plane.inspections:
-        found = await inspect(plane.settings, upload.artifact, upload.manifest, name, gone)
+        found = await inspect(plane.settings, upload.artifact, upload.manifest, name, gone(request))
     return found.document, found.report
 
 
@@ -105,28 +93,6 @@ def _written(manifest: FilePath) -> str | None:
     return None if found is None else str(found)
 
 
-@asynccontextmanager
-async def _number(plane: Plane, model: str, stated: str | None) -> AsyncIterator[str]:
-    """The version's name, kept from other registrations of this process until this one is done."""
-    async with answering():
-        existing = await plane.registry.versions(model)
-    taken = set(existing) | {name for owner, name in plane.registering if owner == model}
-    if stated is not None and stated in taken:
-        raise Conflict(
-            f"model {model} already has a version {stated}; versions are never overwritten",
-            code="version_exists",
-            field="version",
-        )
-    numbers = [int(name) for name in taken if name.isascii() and name.isdigit()]
-    version = stated or str(max(numbers, default=0) + 1)
-    check_name(version, "version")
-    plane.registering.add((model, version))
-    try:
-        yield version
-    finally:
-        plane.registering.discard((model, version))
-
-
 async def deploy(request: Request) -> Response:
     """Asks for replicas; with `?wait=SECONDS` answers when they are ready, or says why they are not."""
     plane, model, version = plane_of(request), model_of(request), version_of(request)
@@ -139,9 +105,6 @@ async def deploy(request: Request) -> Response:
         await require_version(plane, model, version)
         sent.maybe = True
         async with plane.turn(model):
-            # The agent gave these up; without them it tries again, and any failure seen later is a new one.
-            for replica in failed(await plane.registry.model_state(model), version):
-                await plane.registry.drop_replica(model, replica.id)
             revision = await plane.registry.deploy(
                 model, version, form.replicas, actor_of(request, form.reason)
             )
@@ -170,31 +133,11 @@ async def undeploy(request: Request) -> Response:
     return answer({"model": model, "version": version, "replicas": 0, "revision": revision}, 202)
 
 
-def require_unrouted(state: ModelState, version: str, *, force: bool) -> None:
-    """Raises Conflict `still_routed`, `not_deployed`. `force` gives up the way back, never a target."""
-    route, name = state.route, f"version {version} of model {state.model}"
-    if route is not None and version in route.targets():
-        raise Conflict(f"{name} is still routed", code="still_routed", field="version")
-    if route is not None and version == route.previous and not force:
-        raise Conflict(
-            f"{name} is the previous version, kept warm for a rollback; `force` gives that up",
-            code="still_routed",
-            field="version",
-        )
-    if version not in state.desired:
-        raise Conflict(f"{name} is not deployed", code="not_deployed", field="version")
-
-
 async def require_version(plane: Plane, model: str, version: str) -> None:
     if not await plane.registry.exists(model):
         raise unknown_model(model)
     if not await plane.registry.version_documents([(model, version)]):
         raise unknown_version(model, version)
-
-
-def busy() -> Unavailable:
-    """As many registrations run as may."""
-    return Unavailable("other registrations are running: try again", code="registrations_busy")
 
 
 PATHS = [

@@ -6,9 +6,9 @@ import asyncio
 import time
 
 from router.control.away import LOST
-from router.documents import ModelState, Replica
 from router.errors import Conflict, DeadlineExceeded
 from router.registry.registry import Registry
+from router.route.deployment import failed
 
 LOOK_S = 0.1
 
@@ -41,8 +41,3 @@ async def wait_until_warm(registry: Registry, name: tuple[str, str], wanted: int
             text = f"{ready} of {wanted} replicas of version {version} were ready after {seconds:g} s{last}"
             raise DeadlineExceeded(text, code="deploy_timeout")
         await asyncio.sleep(LOOK_S)
-
-
-def failed(state: ModelState, version: str) -> list[Replica]:
-    """The replicas of a version that will not become ready by themselves."""
-    return [r for r in state.replicas if r.version == version and r.state == "failed"]

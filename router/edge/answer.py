@@ -9,20 +9,21 @@ import orjson
 
 from router.errors import PointsmanError
 
-JSON = (b"content-type", b"application/json")
+JSON = b"application/json"
 
 
 @dataclass(slots=True)
 class Answer:
-    """A whole answer; `headers` are those beside content type and length."""
+    """A whole answer; `headers` are those beside the content type, which is `kind`, and length."""
 
     status: int
     body: bytes
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    kind: bytes = JSON
 
     async def send(self, send: Any) -> None:
         """Writes it as two ASGI messages."""
-        headers = [JSON, (b"content-length", b"%d" % len(self.body)), *self.headers]
+        headers = [(b"content-type", self.kind), (b"content-length", b"%d" % len(self.body)), *self.headers]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": self.body})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from router.edge.passage import Passage
-from router.errors import BadInput
+from router.errors import BadInput, Unavailable
 from router.route.choice import Choice, choose, entry_of
 from router.route.watch import Watch
 
@@ -17,6 +17,8 @@ async def choose_version(watch: Watch, passage: Passage, pinned: str | None) -> 
     """
     if not watch.fresh:
         passage.stale = not await watch.ensure_fresh()
+    if not watch.synced:
+        raise Unavailable("this router has no routing table yet", code="not_ready")
     entry = entry_of(watch.table, passage.model)
     passage.known = True
     pin = passage.inbound.text(b"x-model-version")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
 from router.edge.answer import Answer
@@ -17,6 +18,8 @@ LEVEL = 1  # tensors hardly shrink more at higher ones
 FREE, RATIO = 4 << 20, 256  # a body may inflate to 4 MiB whatever it is, beyond that to 256 times its size
 INLINE_IN, INLINE_OUT = 4 << 10, 16 << 10  # larger ones are coded off the loop; zlib lets go of the GIL
 
+# One thread: each keeps an arena of the allocator as large as the largest bodies it ever held.
+_worker = ThreadPoolExecutor(1, thread_name_prefix="coding")
 _GZIP, _ZLIB, _RAW = zlib.MAX_WBITS | 16, zlib.MAX_WBITS, -zlib.MAX_WBITS
 
 
@@ -41,7 +44,7 @@ async def received(inbound: Inbound, body: bytes, limit: int) -> bytes:
     wbits = _GZIP if coding != "deflate" else _ZLIB if _has_zlib_head(body) else _RAW
     if len(body) <= INLINE_IN:
         return inflate(body, wbits, most)
-    return await asyncio.to_thread(inflate, body, wbits, most)
+    return await asyncio.get_running_loop().run_in_executor(_worker, inflate, body, wbits, most)
 
 
 def inflate(body: bytes, wbits: int, most: int) -> bytes:
@@ -87,7 +90,8 @@ async def compress(inbound: Inbound, answer: Answer) -> None:
     if len(answer.body) <= INLINE_OUT:
         answer.body = deflate(answer.body, coding)
     else:
-        answer.body = await asyncio.to_thread(deflate, answer.body, coding)
+        loop = asyncio.get_running_loop()
+        answer.body = await loop.run_in_executor(_worker, deflate, answer.body, coding)
     answer.headers.append((b"content-encoding", coding.encode()))
 
 

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from router.edge import v1
+from router.edge import v1, v2
 from router.edge.codec import Address, Codec
 from router.edge.inbound import Disconnected, Inbound, Receive, Scope, Send
 from router.edge.passthrough import PassThrough
@@ -21,13 +21,16 @@ from router.edge.readiness import Readiness
 # Prediction paths: their beginning and end, who reads bodies and who reads the path.
 TENSOR_PATHS: tuple[tuple[str, str, Codec, Callable[[str], Address]], ...] = (
     ("/v1/models/", ":predict", v1.CODEC, v1.address),
+    ("/v2/models/", "/infer", v2.CODEC, v2.address),
 )
 
 
 class Gateway:
     """The ASGI application of a router. Measured: Starlette's own path costs more than a small prediction."""
 
-    def __init__(self, predict: Predict, passthrough: PassThrough, readiness: Readiness) -> None:
+    def __init__(
+        self, predict: Predict, passthrough: PassThrough, readiness: Readiness, others: list[Route]
+    ) -> None:
         self._predict = predict
         self._passthrough = passthrough
         self._readiness = readiness
@@ -35,9 +38,11 @@ class Gateway:
             routes=[
                 Route("/livez", self._livez, methods=["GET"]),
                 Route("/readyz", self._readyz, methods=["GET"]),
+                *others,
             ],
             exception_handlers={HTTPException: _http_error, Exception: _crash},
         )
+        self._rest.router.redirect_slashes = False  # redirects are made from the caller's Host header
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI entry."""

@@ -24,7 +24,19 @@ HOP = frozenset(
 )
 # Set by the gateway alone: a caller's or a replica's own value would be a forgery.
 OURS = frozenset((b"x-request-id", b"x-model-version", b"x-route-epoch", b"x-route-reason", b"x-route-stale"))
-FORWARDED = frozenset((b"forwarded", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-prefix"))
+FORWARDED = frozenset(
+    (
+        b"forwarded",
+        b"x-forwarded-for",
+        b"x-forwarded-host",
+        b"x-forwarded-port",
+        b"x-forwarded-prefix",
+        b"x-forwarded-proto",
+        b"x-real-ip",
+    )
+)
+# A Connection header may not name these away: without its length a body would be the next request.
+FRAMING = frozenset((b"content-length", b"host"))
 # uvicorn writes its own.
 SERVER = frozenset((b"date", b"server"))
 
@@ -37,12 +49,12 @@ class UnsupportedMediaType(PointsmanError):
 
 
 def named_by_connection(headers: Iterable[tuple[bytes, bytes]]) -> set[bytes]:
-    """The headers that a Connection header makes hop-by-hop."""
+    """The headers that a Connection header makes hop-by-hop; never those that frame the message."""
     found: set[bytes] = set()
     for name, value in headers:
         if name == b"connection":
             found.update(token.strip().lower() for token in value.split(b","))
-    return found
+    return found - FRAMING
 
 
 def to_replica(headers: Headers, *, prefix: str, client: str | None, scheme: str) -> Headers:
@@ -59,14 +71,27 @@ def to_replica(headers: Headers, *, prefix: str, client: str | None, scheme: str
     return kept
 
 
-def to_caller(headers: Headers, *, prefix: str) -> Headers:
-    """A replica's answer headers as the caller gets them; redirects within the replica stay within the model."""
+def to_caller(headers: Headers, *, prefix: str, host: bytes = b"") -> Headers:
+    """A replica's answer headers as the caller gets them; redirects within the replica stay within the model.
+
+    `host` is the caller's Host header, by which a replica's absolute redirect to itself is known.
+    """
     dropped = HOP | OURS | SERVER | named_by_connection(headers)
     kept: Headers = []
     for name, value in headers:
         if name in dropped:
             continue
-        if name == b"location" and value.startswith(b"/") and not value.startswith(b"//"):
-            value = prefix.encode() + value
-        kept.append((name, value))
+        kept.append((name, moved(value, prefix.encode(), host) if name == b"location" else value))
     return kept
+
+
+def moved(location: bytes, prefix: bytes, host: bytes) -> bytes:
+    """Where a redirect leads as the caller sees it: below the model, if it leads to the replica itself."""
+    origin = b""
+    for scheme in (b"http://", b"https://"):
+        if host and location.startswith(scheme + host + b"/"):
+            origin = scheme + host
+    path = location[len(origin) :]
+    if not path.startswith(b"/") or path.startswith((b"//", prefix + b"/")):
+        return location
+    return origin + prefix + path

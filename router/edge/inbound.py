@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
-from router.errors import BadInput, DeadlineExceeded, TooLarge
+from router.errors import BadInput, ReceiveTimeout, TooLarge
 from router.names import is_request_id
 
 Scope = MutableMapping[str, Any]
@@ -68,8 +68,8 @@ class Inbound:
 async def read_body(inbound: Inbound, receive: Receive, limit: int, deadline: float) -> bytes:
     """The whole body. `deadline` is a reading of `time.monotonic` that more bytes do not move.
 
-    Raises TooLarge over `limit` bytes (by the announced length at once), DeadlineExceeded (408 is not in our
-    table: the caller was too slow), Disconnected when the caller left.
+    Raises TooLarge over `limit` bytes (by the announced length at once), ReceiveTimeout when it came too
+    slowly, Disconnected when the caller left.
     """
     announced = inbound.headers.get(b"content-length", b"")
     if announced.isdigit() and int(announced) > limit:
@@ -90,4 +90,4 @@ async def read_body(inbound: Inbound, receive: Receive, limit: int, deadline: fl
                 if not message.get("more_body", False):
                     return parts[0] if len(parts) == 1 else b"".join(parts)
     except TimeoutError as error:
-        raise DeadlineExceeded("the body did not arrive in time", code="receive_timeout") from error
+        raise ReceiveTimeout("the body did not arrive in time") from error

@@ -73,7 +73,7 @@ class Internal:
             _single("pointsman_router_draining", "1: the router is on its way out.", int(watch.draining)),
             _single(
                 "pointsman_log_unavailable",
-                "1: the journal refuses records.",
+                "1: the last append to the journal failed.",
                 int(self._journal.trouble is not None),
             ),
         ]

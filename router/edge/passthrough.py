@@ -16,7 +16,7 @@ from router.edge.passage import Passage
 from router.edge.paths import Route, passed
 from router.edge.record import known_json
 from router.edge.relay import Relay, Upload
-from router.edge.tasks import is_task_path, marked, task_call
+from router.edge.tasks import marked, names_task, task_call
 from router.errors import DeadlineExceeded, PointsmanError, TooLarge, UpstreamFailed
 from router.route.watch import Watch
 from router.settings import Settings
@@ -45,18 +45,17 @@ class PassThrough:
         passage = Passage(Inbound.of(scope), "pass")
         upload = Upload(receive, self._settings.pass_body_bytes, self._settings.log_payload_bytes)
         relay = Relay(send, self._settings.log_payload_bytes)
+        error: PointsmanError | None = None
         try:
             await self._pass(passage, scope, upload, relay)
-            if upload.left and not relay.started:
-                left = Answer(LEFT, b"")
-                await self._recorded(passage, upload, left, "the caller left before the answer")
-            return
         except PointsmanError as raised:
             error = raised
         except Exception:
             log.exception("request_failed", request_id=passage.inbound.request_id, model=passage.model)
             error = PointsmanError("internal error")
-        if relay.started or upload.left:
+        if upload.left and not relay.recorded:
+            await self._recorded(passage, upload, Answer(LEFT, b""), "the caller left before the answer")
+        if error is None or relay.started or upload.left:
             return
         answer = failure(error)
         answer = await self._recorded(passage, upload, answer, error.message)
@@ -68,6 +67,7 @@ class PassThrough:
         route = passed(scope["path"], scope["raw_path"])
         passage.model = route.model
         task = task_call(route.path, scope["query_string"])
+        limit = passage.inbound.timeout_ms(self._settings.request_timeout_ms) / 1e3
         choice = await choose_version(self._watch, passage, task.version if task is not None else route.pin)
         upload.check_announced(passage.inbound)
         wanted = None if task is None else task.replica
@@ -79,12 +79,14 @@ class PassThrough:
             began = monotonic()
             try:
                 stream.start(head, bodyless=scope["method"] == "HEAD")
-                await self._exchange(passage, route, stream, upload, relay)
-                passage.attempts.append(self._attempt(passage, stream.status, None, began))
+                await self._exchange(passage, route, stream, upload, relay, limit)
+                if upload.left and not relay.recorded:
+                    passage.attempts.append(self._attempt(passage, LEFT, "the caller left", began))
             except (PointsmanError, LinkFailed) as error:
                 stream.close()
                 status = error.status if isinstance(error, PointsmanError) else 502
-                passage.attempts.append(self._attempt(passage, status, str(error), began))
+                if not relay.recorded:  # else the attempt stands in its record
+                    passage.attempts.append(self._attempt(passage, status, str(error), began))
                 if relay.started or isinstance(error, PointsmanError):
                     raise
                 raise UpstreamFailed(
@@ -95,47 +97,60 @@ class PassThrough:
                 raise
 
     async def _exchange(
-        self, passage: Passage, route: Route, stream: Stream, upload: Upload, relay: Relay
+        self, passage: Passage, route: Route, stream: Stream, upload: Upload, relay: Relay, limit: float
     ) -> None:
         """Sends the body and the answer at once; the caller's leaving ends both."""
-        sending = asyncio.ensure_future(upload.run(stream))
-        answering = asyncio.ensure_future(self._answer(passage, route, stream, upload, relay))
+        loop = asyncio.get_running_loop()
+        caller = loop.create_task(upload.follow(stream))
+        answering = loop.create_task(self._answer(passage, route, stream, upload, relay, limit))
         try:
-            await asyncio.wait({sending, answering}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((caller, answering), return_when=asyncio.FIRST_COMPLETED)
             if not answering.done():
-                await self._sent(sending)
-                gone = asyncio.ensure_future(upload.disconnected())
-                await asyncio.wait({gone, answering}, return_when=asyncio.FIRST_COMPLETED)
-                gone.cancel()
+                caller.result()  # a body that is too large
                 # The server says «disconnect» after a complete answer too.
-                if not answering.done() and not relay.finished:
+                if not relay.finished:
                     log.info("caller_left", request_id=passage.inbound.request_id, sent=relay.size)
+                    relay.cut = "the caller left"
                     return
             await answering
+        except TooLarge as error:
+            relay.cut = error.message
+            raise
         finally:
-            for task in (sending, answering):
-                task.cancel()
-            await asyncio.gather(sending, answering, return_exceptions=True)
-            if not sending.done() or sending.cancelled() or upload.unfinished:
+            caller.cancel()
+            answering.cancel()
+            await asyncio.wait((caller, answering))
+            for task in (caller, answering):
+                if not task.cancelled():
+                    task.exception()  # told already, or of no account beside what is raised
+            if upload.unfinished:
                 stream.close()
 
     async def _answer(
-        self, passage: Passage, route: Route, stream: Stream, upload: Upload, relay: Relay
+        self, passage: Passage, route: Route, stream: Stream, upload: Upload, relay: Relay, limit: float
     ) -> None:
         began = monotonic()
-        limit = passage.inbound.timeout_ms(self._settings.request_timeout_ms) / 1e3
-        try:
-            async with asyncio.timeout(limit):
-                await stream.head()
-        except TimeoutError as error:
-            raise DeadlineExceeded(f"no answer within {limit:g} s") from error
+        await self._head(stream, upload, limit, fixed=b"x-request-timeout-ms" in passage.inbound.headers)
         passage.upstream_ms = (monotonic() - began) * 1e3
-        headers = to_caller(stream.headers, prefix=route.prefix)
+        host = passage.inbound.headers.get(b"host", b"")
+        headers = to_caller(stream.headers, prefix=route.prefix, host=host)
         announced = dict(headers).get(b"content-length", b"")
-        if announced.isdigit() and int(announced) <= BUFFERED:
-            await self._whole(passage, route, stream, upload, relay, headers)
+        if stream.empty or (announced.isdigit() and int(announced) <= BUFFERED):
+            await self._whole(passage, route, stream, upload, relay, headers, began)
         else:
-            await self._streamed(passage, stream, upload, relay, headers)
+            await self._streamed(passage, stream, upload, relay, headers, began)
+
+    async def _head(self, stream: Stream, upload: Upload, limit: float, *, fixed: bool) -> None:
+        """Waits for the answer's head: `limit` seconds in all (`fixed`), or from the end of the body on."""
+        remaining = limit
+        while True:
+            try:
+                async with asyncio.timeout(remaining):
+                    return await stream.head()
+            except TimeoutError as error:
+                remaining = 0.0 if fixed else upload.remaining(limit)
+                if remaining <= 0:
+                    raise upload.late(limit) from error
 
     async def _whole(
         self,
@@ -145,19 +160,24 @@ class PassThrough:
         upload: Upload,
         relay: Relay,
         headers: list[tuple[bytes, bytes]],
+        began: float,
     ) -> None:
         """A small answer: one record, then all of it."""
         parts = []
         while (part := await self._chunk(stream)) is not None:
             parts.append(part)
         body = b"".join(parts)
-        if is_task_path(route.path) and passage.choice is not None and passage.replica is not None:
+        if names_task(route.path) and passage.choice is not None and passage.replica is not None:
             body = marked(body, passage.choice.version, passage.replica)
             headers = [
                 (name, b"%d" % len(body) if name == b"content-length" and body else value)
                 for name, value in headers
             ]
+        if stream.status in (204, 304):  # a length would promise the server a body
+            headers = [header for header in headers if header[0] != b"content-length"]
         excerpt = relay.excerpt(body, headers)
+        passage.attempts.append(self._attempt(passage, stream.status, None, began))
+        relay.recorded = True
         await self._ledger.write(passage, stream.status, None, upload.excerpt(passage.inbound), excerpt)
         self._ledger.count(passage, stream.status)
         await relay.start(stream.status, headers + passage.headers())
@@ -170,11 +190,14 @@ class PassThrough:
         upload: Upload,
         relay: Relay,
         headers: list[tuple[bytes, bytes]],
+        began: float,
     ) -> None:
         """An answer of any length: `begin` before its first byte, `end` after its last."""
-        relay.begin = await self._ledger.begin(passage, upload.excerpt(passage.inbound))
+        begin = asyncio.ensure_future(self._ledger.begin(passage, upload.excerpt(passage.inbound)))
+        relay.recorded = True
         error: str | None = None
         try:
+            await asyncio.shield(begin)  # it is written whether or not the caller waits
             await relay.start(stream.status, headers + passage.headers())
             while (part := await self._chunk(stream)) is not None:
                 await relay.write(part, more=True)
@@ -183,18 +206,23 @@ class PassThrough:
             error = str(raised)
             raise
         except asyncio.CancelledError:
-            error = "the caller left"
+            error = relay.cut
             raise
         finally:
-            await self._end(passage, stream.status, error, upload, relay)
+            await asyncio.wait({begin})
+            if begin.cancelled() or begin.exception() is not None:
+                relay.recorded = False  # refused: the caller gets that as an error, and so does the log
+            else:
+                passage.attempts.append(self._attempt(passage, stream.status, error, began))
+                await self._end(begin.result(), passage, stream.status, error, upload, relay)
 
     async def _end(
-        self, passage: Passage, status: int, error: str | None, upload: Upload, relay: Relay
+        self, begin: str, passage: Passage, status: int, error: str | None, upload: Upload, relay: Relay
     ) -> None:
         """The second half of a stream's record; it is written whatever ended the stream."""
         sent = {"in": upload.size, "out": relay.size}
         self._ledger.count(passage, status)
-        await asyncio.shield(self._ledger.end(relay.begin, passage, status, error, sent))
+        await asyncio.shield(self._ledger.end(begin, passage, status, error, sent))
 
     async def _chunk(self, stream: Stream) -> bytes | None:
         idle = self._settings.stream_idle_ms / 1e3
@@ -203,13 +231,6 @@ class PassThrough:
                 return await stream.chunk()
         except TimeoutError as error:
             raise DeadlineExceeded(f"the replica was silent for {idle:g} s") from error
-
-    async def _sent(self, sending: asyncio.Future[None]) -> None:
-        """The body is sent, or its error ends the exchange; a replica that reads no further may still answer."""
-        try:
-            await sending
-        except LinkFailed as error:
-            log.info("body_not_read", error=str(error))
 
     async def _recorded(self, passage: Passage, upload: Upload, answer: Answer, error: str) -> Answer:
         limit = self._settings.log_payload_bytes

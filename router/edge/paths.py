@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from router.errors import NotFound
 from router.names import NAME
@@ -46,7 +47,8 @@ def passed(path: str, raw_path: bytes) -> Route:
     if [part.encode() for part in parts[:taken]] != raw_parts[:taken]:
         raise NotFound(f"there is nothing at {path[:200]!r}", code="unknown_path")
     below = "/".join(parts[taken:])
-    if below.startswith(INTERNAL):
+    # Replicas differ in what they make of empty segments, dots and escapes: be as lenient as any of them.
+    if INTERNAL in unquote(below).replace("\\", "/").split("/"):
         raise NotFound(f"there is nothing at {path[:200]!r}", code="unknown_path")
     raw_below = b"/".join(raw_parts[taken:])
     return Route(name, pin, f"/{below}", b"/" + raw_below, "/".join(parts[:taken]))

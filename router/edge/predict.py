@@ -8,6 +8,7 @@ from time import monotonic
 
 import structlog
 
+from router.edge import compression
 from router.edge.answer import Answer, failure
 from router.edge.chooser import choose_version
 from router.edge.codec import Address, Codec
@@ -15,7 +16,7 @@ from router.edge.inbound import Disconnected, Inbound, Receive, Scope, read_body
 from router.edge.ledger import Ledger
 from router.edge.passage import Passage
 from router.edge.record import known_json
-from router.errors import MethodNotAllowed, ModelFailed, NotFound, PointsmanError, TooLarge
+from router.errors import MethodNotAllowed, ModelFailed, NotFound, PointsmanError
 from router.journal.journal import LogUnavailable
 from router.route.watch import Watch
 from router.settings import Settings
@@ -48,12 +49,15 @@ class Predict:
         try:
             address = where(scope["path"])
             passage.model = address.model
+            passage.known = address.model in self._watch.table.entries
             if scope["method"] != "POST":
                 raise MethodNotAllowed(f"{scope['method'][:20]} is not allowed here, POST is")
             body = await self._body(passage, receive)
+            body = await compression.received(passage.inbound, body, self._settings.tensor_body_bytes)
             answer = await self._predict(passage, codec, address, body)
         except PointsmanError as raised:
-            error = raised
+            # Its frames hold the body, and this one holds it: a cycle that would wait for the collector.
+            error = raised.with_traceback(None)
         except Disconnected:
             raise
         except Exception:
@@ -119,7 +123,9 @@ class Predict:
         answer.headers += passage.headers()
         if answer.status == 405:
             answer.headers.append((b"allow", b"POST"))
-        if isinstance(error, TooLarge):
-            answer.headers.append((b"connection", b"close"))  # what is left of the body is not read
+        if error is not None and error.closes:
+            answer.headers.append((b"connection", b"close"))
         self._ledger.count(passage, answer.status)
+        if codec.name != "v1":  # v1's clients ask for gzip by default, and pay more for it than it saves
+            await compression.compress(passage.inbound, answer)
         return answer

@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol, with one change: an upgrade under `/models/` becomes a tunnel to a replica."""
+"""uvicorn's HTTP protocol, changed: an upgrade under `/models/` becomes a tunnel, trailers are dropped."""
 
 from __future__ import annotations
 
@@ -18,11 +18,20 @@ class GatewayProtocol(HttpToolsProtocol):
 
     tunnels: Tunnels
 
+    def on_headers_complete(self) -> None:
+        """httptools' callback. What it calls headers from now on are trailers: they may not join the scope's."""
+        super().on_headers_complete()
+        if not self.parser.should_upgrade():
+            self.headers = []
+
     def _should_upgrade(self) -> bool:
         return self._get_upgrade() == b"websocket" and self.url.startswith(b"/models/")
 
     def handle_websocket_upgrade(self) -> None:
         """Hands the connection over: HTTP ends here."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.transport.close()  # two answers would run into each other
+            return
         self.connections.discard(self)
         parsed = httptools.parse_url(self.url)
         scope: dict[str, Any] = dict(self.scope)

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import base64
+from time import monotonic
+
+import structlog
 
 from router.edge.codec import Excerpt
 from router.edge.inbound import Inbound, Receive, Send
 from router.edge.record import excerpt
-from router.errors import TooLarge
+from router.errors import BadInput, DeadlineExceeded, TooLarge
+from router.upstream.link import LinkFailed
 from router.upstream.stream import Stream
 
+log = structlog.get_logger(__name__)
+
+SLOWEST = 64 << 10  # bytes a second: at this pace a body may take longer than a request otherwise may
 TEXTUAL = (
     b"text/",
     b"application/json",
@@ -26,6 +33,7 @@ class Upload:
         self.size = 0
         self.left = False  # the caller hung up
         self.unfinished = True  # the replica has not got the whole body
+        self._began = self._moved = monotonic()
         self._chunked = False
         self._receive = receive
         self._limit = limit
@@ -33,13 +41,29 @@ class Upload:
         self._kept = bytearray()
 
     def check_announced(self, inbound: Inbound) -> None:
-        """Raises TooLarge where the announced length is over the limit."""
+        """Raises TooLarge where the announced length is over the limit, BadInput for an unknown coding."""
         announced = inbound.headers.get(b"content-length", b"")
         if announced.isdigit() and int(announced) > self._limit:
             raise TooLarge(
                 f"the body has {int(announced)} bytes, the limit is {self._limit}", code="body_too_large"
             )
-        self._chunked = b"transfer-encoding" in inbound.headers
+        coding = inbound.headers.get(b"transfer-encoding")
+        self._chunked = coding is not None
+        if coding is not None and coding.strip().lower() != b"chunked":
+            raise BadInput(
+                "the only transfer-encoding is chunked", code="bad_encoding", field="transfer-encoding"
+            )
+
+    async def follow(self, stream: Stream) -> None:
+        """Sends the body on, then returns when the caller hangs up. Raises TooLarge.
+
+        A replica that reads no further may still answer: that is no error here.
+        """
+        try:
+            await self.run(stream)
+        except LinkFailed as error:
+            log.info("body_not_read", error=str(error))
+        await self.disconnected()
 
     async def run(self, stream: Stream) -> None:
         """Sends the whole body on, as fast as the replica reads. Raises TooLarge, LinkFailed."""
@@ -50,6 +74,7 @@ class Upload:
                 return
             part = message.get("body", b"")
             self.size += len(part)
+            self._moved = monotonic()
             if self.size > self._limit:
                 raise TooLarge(f"the body is over the limit of {self._limit} bytes", code="body_too_large")
             if len(self._kept) < self._kept_limit:
@@ -61,6 +86,24 @@ class Upload:
         if self._chunked:
             await stream.write(b"0\r\n\r\n")
         self.unfinished = False
+        self._moved = monotonic()
+
+    def remaining(self, limit: float) -> float:
+        """Seconds the answer's head may still take.
+
+        `limit` seconds are for the replica; a body on its way buys its own time by its size, so that neither a
+        large file is cut nor a caller who sends a byte now and then is waited for.
+        """
+        now = monotonic()
+        if self.unfinished:
+            return self._began + limit + self.size / SLOWEST - now
+        return self._moved + limit - now
+
+    def late(self, limit: float) -> DeadlineExceeded:
+        """The error for a head that did not come in time."""
+        if self.unfinished and self._moved > self._began:
+            return DeadlineExceeded("the body did not arrive in time", code="receive_timeout")
+        return DeadlineExceeded(f"no answer within {limit:g} s")
 
     async def disconnected(self) -> None:
         """Returns when the caller hangs up."""
@@ -69,7 +112,7 @@ class Upload:
 
     def excerpt(self, inbound: Inbound) -> Excerpt:
         """The beginning of the body for the record: JSON and text as such, anything else in base64."""
-        cut = self.size > len(self._kept)
+        cut = self.size > len(self._kept) or (self.unfinished and self.size > 0)
         return payload(bytes(self._kept), inbound.headers.get(b"content-type", b""), self._kept_limit, cut)
 
 
@@ -79,8 +122,9 @@ class Relay:
     def __init__(self, send: Send, kept: int) -> None:
         self.started = False
         self.finished = False
+        self.recorded = False  # the journal has it: a second record would be a second answer
+        self.cut = "the router shut down"  # why the answer ended, where it was cancelled
         self.size = 0
-        self.begin = ""
         self._send = send
         self._kept_limit = kept
 

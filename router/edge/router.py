@@ -14,13 +14,18 @@ from router.edge.commit import Commits
 from router.edge.gateway import Gateway
 from router.edge.internal import Internal
 from router.edge.ledger import Ledger
+from router.edge.metadata import Metadata
 from router.edge.metrics import Metrics
 from router.edge.passthrough import PassThrough
 from router.edge.predict import Predict
 from router.edge.protocol import with_tunnels
 from router.edge.readiness import Readiness
+from router.edge.repository import Repository
 from router.edge.server import DrainingServer, InnerServer, config
+from router.edge.statistics import Statistics
 from router.edge.tunnel import Tunnels
+from router.edge.v1_status import V1Status
+from router.halt import halt
 from router.journal.journal import Journal, LogUnavailable
 from router.registry.connection import connect
 from router.registry.registry import Registry
@@ -31,6 +36,7 @@ from router.upstream.lane import LaneLimits
 from router.upstream.upstream import Upstream
 
 log = structlog.get_logger(__name__)
+INNER_S = 2.0  # for the internal server to end by itself
 
 
 class Router:
@@ -57,8 +63,9 @@ class Router:
             )
         )
         me = Identity(router_id, node, os.getpid(), settings.lease_ms, settings.poll_ms)
+        registry = Registry(connect(redis_url, name=router_id))
         self._watch = Watch(
-            Registry(connect(redis_url, name=router_id)),
+            registry,
             self._upstream,
             me,
             settings.data_dir / "table.json",
@@ -69,7 +76,14 @@ class Router:
         predict = Predict(settings, self._watch, self._upstream, ledger)
         self._tunnels = Tunnels(settings, self._watch, self._upstream, ledger)
         passthrough = PassThrough(settings, self._watch, self._upstream, ledger)
-        self._gateway = Gateway(predict, passthrough, Readiness(self._watch))
+        readiness = Readiness(self._watch)
+        others = [
+            *Statistics(self._watch, metrics).routes,
+            *Metadata(settings, self._watch, readiness).routes,
+            *Repository(settings, self._watch, registry).routes,
+            *V1Status(self._watch).routes,
+        ]
+        self._gateway = Gateway(predict, passthrough, readiness, others)
         self._internal = Internal(router_id, metrics, self._watch, self._upstream, self._journal)
 
     async def serve(self, listener: socket.socket) -> None:
@@ -99,8 +113,8 @@ class Router:
             await self._watch.close()
             await self._upstream.close()
             inner.should_exit = True
-            syncer.cancel()
-            await asyncio.gather(inner_task, syncer, return_exceptions=True)
+            await asyncio.wait({inner_task}, timeout=INNER_S)
+            await halt([inner_task, syncer])
             self._journal.close()
             self._socket_path.unlink(missing_ok=True)
 

@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, urlencode
 import orjson
 
 VERBS = frozenset(("submit", "status", "get", "cancel", "retry"))
+NAMING = frozenset(("submit", "status", "retry"))  # BentoML's answers that name a task; `get` is the user's
 MARK = "~"
 
 
@@ -29,13 +30,18 @@ def is_task_path(path: str) -> bool:
     return verb in VERBS and bool(route.strip("/"))
 
 
+def names_task(path: str) -> bool:
+    """Whether the answer of this path tells a task's id."""
+    return is_task_path(path) and path.rpartition("/")[2] in NAMING
+
+
 def task_call(path: str, query: bytes) -> TaskCall | None:
     """Reads the task id of a query; None where the call is not about a task of ours."""
     if not is_task_path(path) or b"task_id=" not in query:
         return None
     pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
     for position, (name, value) in enumerate(pairs):
-        parts = value.split(MARK)
+        parts = value.rsplit(MARK, 2)  # the replica's own id may hold anything
         if name == "task_id" and len(parts) == 3:
             pairs[position] = (name, parts[0])
             return TaskCall(parts[1], parts[2], urlencode(pairs).encode())

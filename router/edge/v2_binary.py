@@ -19,8 +19,8 @@ def from_raw(
 ) -> Array:
     """The tensor in `body[start : start + size]` (which must lie in it), a view where the datatype allows it.
 
-    Raises BadInput naming the input: `bad_size`, `bad_value` for a BOOL that is neither 0 nor 1,
-    `missing_value` for NaN where it is not allowed, `out_of_range` for infinity, which JSON cannot say either.
+    Raises BadInput naming the input: `bad_size`, `missing_value` for NaN where it is not allowed, `out_of_range`
+    for a BOOL that is neither 0 nor 1 and for infinity, which JSON cannot say either.
     """
     count = math.prod(shape)
     if spec.datatype == "BYTES":
@@ -31,7 +31,7 @@ def from_raw(
             text = f"{spec.datatype} {list(shape)} takes {count * dtype.itemsize} bytes, not {size}"
             raise _bad(spec, text, "bad_size", field)
         if spec.datatype == "BOOL" and count and np.frombuffer(body, np.uint8, count, start).max() > 1:
-            raise _bad(spec, "a BOOL is 0 or 1", "bad_value", field)
+            raise _bad(spec, "a BOOL is 0 or 1", "out_of_range", field)
         flat = np.frombuffer(body, dtype, count, start) if count else np.empty(0, dtype)
         if dtype.kind == "f":
             check_finite(flat, spec, field)

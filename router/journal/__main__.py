@@ -13,12 +13,15 @@ import structlog
 from redis.exceptions import RedisError
 
 from router.clock import rfc3339
+from router.halt import halt
 from router.journal import status
 from router.journal.folder import incarnations, total_bytes
 from router.journal.retention import deserted, remove, sweep
 from router.journal.shipper import Shipper
 from router.journal.trimmer import Trimmer
+from router.logging import configure
 from router.registry.connection import connect
+from router.settings import Settings
 
 TICK_S = 1.0
 TRIM_TICKS = 5
@@ -46,14 +49,17 @@ class Options:
 def parse(arguments: list[str]) -> Options:
     """The options; exits with 2 on wrong usage."""
     parser = argparse.ArgumentParser(prog="router.journal", description=__doc__)
-    parser.add_argument("--data-dir", type=Path, required=True)
-    parser.add_argument("--redis-url", required=True, help="redis://… or unix:///path/to/redis.sock")
+    settings = Settings()
+    parser.add_argument("--data-dir", type=Path, default=settings.data_dir)
+    parser.add_argument("--redis-url", default=settings.redis_url, help="default: POINTSMAN_REDIS_URL")
     parser.add_argument("--life-fd", type=int)
     parser.add_argument("--status-file", type=Path)
     parser.add_argument("--node", help="name of this host; default: DATA_DIR/node.id")
-    parser.add_argument("--limit-bytes", type=int, default=4 << 30)
-    parser.add_argument("--keep-hours", type=float, default=24.0)
+    parser.add_argument("--limit-bytes", type=int, default=settings.log_bytes)
+    parser.add_argument("--keep-hours", type=float, default=settings.log_keep_hours)
     given = parser.parse_args(arguments)
+    if given.redis_url is None:
+        parser.error("--redis-url or POINTSMAN_REDIS_URL is needed")
     node_file = given.data_dir / "node.id"
     node = given.node or (node_file.read_text().strip() if node_file.exists() else "local")
     return Options(
@@ -92,9 +98,7 @@ class Process:
                 if task.done():
                     task.result()
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await halt(tasks)
             await self._finish()
 
     def _watch(self) -> None:
@@ -197,14 +201,7 @@ class Process:
 
 def main(arguments: list[str]) -> None:
     """Run the process; its operational log goes to stderr as JSON lines."""
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
+    configure("shipper")
 
     async def run() -> None:
         await Process(parse(arguments)).run()

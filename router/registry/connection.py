@@ -7,6 +7,12 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 
+def without_password(url: str) -> str:
+    """The URL as it may be shown."""
+    scheme, mark, rest = url.partition("://")
+    return scheme + mark + rest.rpartition("@")[2]
+
+
 def connect(url: str, *, timeout: float = 2.0, name: str | None = None) -> Redis:
     """A client for `url` (`redis://`, `rediss://`, `unix://`) that answers or raises within `timeout` seconds.
 

@@ -116,8 +116,12 @@ class Registry(Reads):
     async def deploy(self, model: str, version: str, replicas: int, actor: Actor) -> int:
         """Asks for `replicas` (≥ 1) running processes of a version."""
 
-        def fill(change: Change, _: _Picture) -> None:
+        def fill(change: Change, seen: _Picture) -> None:
             change.write("HSET", keys.desired(model), version, str(replicas))
+            # A replica that was given up is forgotten: to ask again is to try again.
+            for replica in seen.state.replicas:
+                if replica.version == version and replica.state == "failed":
+                    change.write("HDEL", keys.replicas(model), replica.id)
 
         after = {"version": version, "replicas": replicas}
         return await self._audited(model, actor, "version.deploy", after, fill)

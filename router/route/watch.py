@@ -15,6 +15,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from router.documents import ModelState, Replica, RouterLease, Version
+from router.halt import halt
 from router.registry import keys
 from router.registry.reads import Changes
 from router.registry.registry import Registry
@@ -95,9 +96,7 @@ class Watch:
 
     async def close(self) -> None:
         """Stops following and takes this router out of the known ones, if Redis answers."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await halt(self._tasks)
         if self._save_at is not None:
             await self._save()
         try:

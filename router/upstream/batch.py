@@ -36,7 +36,12 @@ def take(queue: deque[Item], limits: BatchLimits, now: float) -> tuple[list[Item
             freed += queue.popleft().size
             item.future.set_exception(DeadlineExceeded("the deadline passed while the request waited"))
             continue
-        if batch and (item.rows == 0 or rows + item.rows > limits.rows or size + item.size > limits.size):
+        if batch and (
+            item.rows == 0
+            or rows + item.rows > limits.rows
+            or size + item.size > limits.size
+            or not _alike(batch[0], item)
+        ):
             break
         queue.popleft()
         batch.append(item)
@@ -45,6 +50,11 @@ def take(queue: deque[Item], limits: BatchLimits, now: float) -> tuple[list[Item
         if item.rows == 0:
             break
     return batch, freed + size
+
+
+def _alike(one: Item, other: Item) -> bool:
+    """Whether the rows of both have one shape: dimensions behind the first may be variable too."""
+    return all(array.shape[1:] == one.inputs[name].shape[1:] for name, array in other.inputs.items())
 
 
 def joined(batch: list[Item]) -> dict[str, Array]:

@@ -31,6 +31,7 @@ class Door:
     def __init__(self, address: str) -> None:
         self.address = address
         self.busy = 0
+        self._closed = False
         self._idle: list[Stream] = []
 
     def take(self) -> Stream | None:
@@ -44,13 +45,14 @@ class Door:
 
     def give(self, stream: Stream) -> None:
         """Back after an exchange: kept where it ended cleanly, closed otherwise."""
-        if stream.reusable and len(self._idle) < IDLE_KEPT:
+        if stream.reusable and not self._closed and len(self._idle) < IDLE_KEPT:
             self._idle.append(stream)
         else:
             stream.close()
 
     def close(self) -> None:
-        """Closes what is idle."""
+        """Closes what is idle; what comes back later is closed too."""
+        self._closed = True
         for stream in self._idle:
             stream.close()
         self._idle.clear()
@@ -130,6 +132,8 @@ class Doors:
     def _door(self, replica: Replica) -> Door:
         door = self._doors.get(replica.id)
         if door is None or door.address != replica.address:
+            if door is not None:
+                door.close()
             door = self._doors[replica.id] = Door(replica.address)
         return door
 

@@ -8,23 +8,21 @@ from dataclasses import dataclass
 from functools import partial
 from time import monotonic
 
-import orjson
 import structlog
 
 from router.documents import Replica
-from router.errors import BadInput, DeadlineExceeded, ModelFailed, PointsmanError, Unavailable, UpstreamFailed
+from router.errors import DeadlineExceeded, ModelFailed, PointsmanError, Unavailable, UpstreamFailed
 from router.tensors import Array
 from router.upstream import batch as batches
 from router.upstream.batch import BatchLimits
-from router.upstream.frame import BadFrame, decode_answer, encode_request
+from router.upstream.dialect import LEAN, BadAnswer, Dialect
 from router.upstream.link import Link, LinkFailed, Reply, connect
 from router.upstream.work import Attempt, Item, Result
 
 log = structlog.get_logger(__name__)
 
-RETRIES = (
-    2  # predictions are idempotent: a broken exchange is tried again, on another replica where there is one
-)
+# Predictions are idempotent: a broken exchange is tried again, on another replica where there is one.
+RETRIES = 2
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds before a replica that failed to connect is tried again
 
 
@@ -43,6 +41,7 @@ class Seat:
     def __init__(self, replica: Replica) -> None:
         self.replica = replica
         self.link: Link | None = None
+        self.rests_since = 0.0
         self.items: list[Item] = []
         self.retired = False
         self.pause = 0.0
@@ -63,10 +62,11 @@ class Seat:
 class Lane:
     """Requests of one version. An idle replica gets work at once; what comes meanwhile leaves as one batch."""
 
-    def __init__(self, model: str, version: str, limits: LaneLimits) -> None:
+    def __init__(self, model: str, version: str, limits: LaneLimits, dialect: Dialect = LEAN) -> None:
         self.model = model
         self.version = version
         self._limits = limits
+        self._dialect = dialect
         self._queue: deque[Item] = deque()
         self._halves: deque[list[Item]] = deque()  # parts of a failed batch, to find the culprit
         self._size = 0
@@ -130,6 +130,8 @@ class Lane:
             for item in seat.items:
                 if item.deadline <= now and not item.abandoned:
                     item.future.set_exception(DeadlineExceeded("the deadline passed before the answer came"))
+            if not seat.busy and seat.link is not None and now - seat.rests_since > self._dialect.idle_s:
+                seat.link.close()
         if any(item.abandoned for item in self._queue):
             self._queue = deque(item for item in self._queue if not item.abandoned)
             self._size = sum(item.size for item in self._queue)
@@ -206,6 +208,7 @@ class Lane:
             log.warning("replica_unreachable", replica=seat.replica.id, error=str(error) or "time-out")
             return False
         seat.pause = seat.retry_at = 0.0
+        seat.rests_since = monotonic()
         return True
 
     async def _open_and_send(self, seat: Seat, items: list[Item]) -> None:
@@ -221,16 +224,16 @@ class Lane:
         deadline = max(item.deadline for item in items)
         for item in items:
             item.queue_ms = (now - item.queued) * 1e3
-        frame = encode_request(batches.joined(items), max(int((deadline - now) * 1e3), 1))
-        head = b"POST /_pm/infer HTTP/1.1\r\nhost: replica\r\ncontent-length: %d\r\n\r\n" % len(frame)
+        request = self._dialect.request(batches.joined(items), max(int((deadline - now) * 1e3), 1))
         assert seat.link is not None
-        seat.link.send(head + frame, max(deadline - now, 0.001), partial(self._answered, seat, items, now))
+        seat.link.send(request, max(deadline - now, 0.001), partial(self._answered, seat, items, now))
 
     # -- answers -------------------------------------------------------------------------------------------
 
     def _answered(self, seat: Seat, items: list[Item], sent_at: float, reply: Reply | LinkFailed) -> None:
         took_ms = (monotonic() - sent_at) * 1e3
         seat.items = []
+        seat.rests_since = monotonic()
         if seat.retired and seat.link is not None:
             seat.link.close()
         try:
@@ -245,18 +248,18 @@ class Lane:
         error: PointsmanError
         if reply.status == 200:
             try:
-                _, outputs = decode_answer(reply.body)
+                outputs = self._dialect.outputs(reply)
                 problem = batches.wrong_rows(items, outputs) if items[0].rows else None
-            except BadFrame as bad:
-                problem = f"answer is not a frame: {bad}"
+            except BadAnswer as bad:
+                problem = str(bad)
             if problem is None:
                 self._deliver(seat, items, outputs, took_ms)
                 return
             log.error("replica_answer_refused", model=self.model, version=self.version, problem=problem)
             error = ModelFailed(f"version {self.version} of model {self.model}: {problem}", code="bad_answer")
         else:
-            error = _error_of(self.model, self.version, reply)
-            if len(items) > 1 and reply.status not in (503, 504):
+            error = self._dialect.failure(f"version {self.version} of model {self.model}", reply)
+            if len(items) > 1 and error.status not in (503, 504):
                 middle = len(items) // 2
                 self._halves.extend((items[:middle], items[middle:]))
                 return
@@ -295,15 +298,3 @@ class Lane:
             else:
                 self._queue.appendleft(item)
                 self._size += item.size
-
-
-def _error_of(model: str, version: str, reply: Reply) -> PointsmanError:
-    """A replica's error in our words; its text is kept, it names inputs and causes, never paths."""
-    try:
-        told = orjson.loads(reply.body)
-        text, code, field = str(told["error"]), str(told["code"]), told.get("field")
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        text, code, field = "the replica failed", "model_failed", None
-    message = f"version {version} of model {model}: {text}"
-    kinds: dict[int, type[PointsmanError]] = {400: BadInput, 503: Unavailable, 504: DeadlineExceeded}
-    return kinds.get(reply.status, ModelFailed)(message, code=code, field=field)

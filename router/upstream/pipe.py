@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import cast
 
 from router.upstream.link import LinkFailed
-from router.upstream.stream import CONNECT_TIMEOUT, HEAD_LIMIT
+from router.upstream.stream import HEAD_LIMIT, dial
 
 
 class Pipe(asyncio.Protocol):
@@ -14,7 +15,10 @@ class Pipe(asyncio.Protocol):
 
     def __init__(self) -> None:
         self.size = 0  # bytes that arrived on this side
+        self.written = False  # something was sent out on this side
         self.closed = asyncio.Event()
+        self.lost: str | None = None  # how it broke, where it was not closed
+        self.look: Callable[[bytes], None] | None = None  # sees what passes on to the peer
         self._transport: asyncio.Transport | None = None
         self._peer: Pipe | None = None
         self._kept = bytearray()
@@ -24,7 +28,7 @@ class Pipe(asyncio.Protocol):
         """From now on this side's bytes go to `peer`; those that wait go first."""
         self._peer = peer
         if self._kept:
-            peer.write(bytes(self._kept))
+            self._pass(peer, bytes(self._kept))
             self._kept.clear()
         if self.closed.is_set():
             peer.close()
@@ -34,12 +38,18 @@ class Pipe(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         """Sends bytes out on this side."""
         if self._transport is not None and not self._transport.is_closing():
+            self.written = True
             self._transport.write(data)
 
     def close(self) -> None:
         """Closes after what was written is sent."""
         if self._transport is not None:
             self._transport.close()
+
+    def abort(self) -> None:
+        """Closes at once."""
+        if self._transport is not None:
+            self._transport.abort()
 
     async def head(self) -> bytes:
         """An HTTP head up to its empty line, taken off what arrived. Raises LinkFailed."""
@@ -58,12 +68,17 @@ class Pipe(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.size += len(data)
         if self._peer is not None:
-            self._peer.write(data)
+            self._pass(self._peer, data)
             return
         self._kept += data
         self._arrived.set()
         if len(self._kept) > HEAD_LIMIT and self._transport is not None:
             self._transport.pause_reading()
+
+    def _pass(self, peer: Pipe, data: bytes) -> None:
+        if self.look is not None:
+            self.look(data)
+        peer.write(data)
 
     def pause_writing(self) -> None:
         if self._peer is not None and self._peer._transport is not None:
@@ -78,6 +93,7 @@ class Pipe(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        self.lost = None if exc is None else str(exc)
         self.closed.set()
         self._arrived.set()
         if self._peer is not None:
@@ -85,13 +101,5 @@ class Pipe(asyncio.Protocol):
 
 
 async def open_pipe(address: str) -> Pipe:
-    """A raw connection to `unix:PATH` or `tcp:HOST:PORT`; raises OSError or TimeoutError within a second."""
-    loop = asyncio.get_running_loop()
-    kind, _, rest = address.partition(":")
-    async with asyncio.timeout(CONNECT_TIMEOUT):
-        if kind == "unix":
-            _, pipe = await loop.create_unix_connection(Pipe, rest)
-        else:
-            host, _, port = rest.rpartition(":")
-            _, pipe = await loop.create_connection(Pipe, host, int(port))
-    return pipe
+    """A raw connection to a replica; raises as `dial` does."""
+    return await dial(Pipe, address)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from time import monotonic
-from typing import cast
+from typing import TypeVar, cast
 
 import httptools
 
@@ -13,9 +14,11 @@ from router.upstream.link import LinkFailed
 
 HIGH_WATER = 64 << 10  # bytes read ahead of the caller before the replica is told to wait
 CONNECT_TIMEOUT = 1.0
+AGAIN = 0.005  # seconds
 HEAD_LIMIT = 64 << 10
 
 Headers = list[tuple[bytes, bytes]]
+Protocol = TypeVar("Protocol", bound=asyncio.Protocol)
 
 
 class Stream(asyncio.Protocol):
@@ -42,17 +45,25 @@ class Stream(asyncio.Protocol):
 
     @property
     def reusable(self) -> bool:
-        """Whether another exchange may be sent on it."""
+        """Whether another exchange may be sent on it: the last one is over and all of it was taken.
+
+        An answer left lying means a caller who hung up, and perhaps a transport that was told to wait.
+        """
         return (
             self._transport is not None
             and not self._transport.is_closing()
             and self._failed is None
             and (self._parser is None or self._done)
+            and not self._chunks
         )
 
     def start(self, head: bytes, *, bodyless: bool) -> None:
-        """Sends a request's head. `bodyless`: the answer has no body whatever its headers say (HEAD)."""
-        assert self._transport is not None
+        """Sends a request's head. `bodyless`: the answer has no body whatever its headers say (HEAD).
+
+        Raises LinkFailed where the connection closed since it was taken.
+        """
+        if self._transport is None:
+            raise LinkFailed(self._failed or "connection is closed", sent=False)
         self.status, self.headers = 0, []
         self._chunks.clear()
         self._buffered = self._head_size = 0
@@ -61,9 +72,14 @@ class Stream(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._transport.write(head)
 
+    @property
+    def empty(self) -> bool:
+        """Whether the answer has no body, whatever length its headers name."""
+        return self._bodyless or self.status in (204, 304)
+
     async def write(self, data: bytes) -> None:
         """Sends a piece of the request; waits while the replica does not read. Raises LinkFailed."""
-        if self._failed is not None or self._transport is None:
+        if self._failed is not None or self._transport is None or self._transport.is_closing():
             raise LinkFailed(self._failed or "connection is closed", sent=True)
         self._transport.write(data)
         await self._writable.wait()
@@ -107,9 +123,9 @@ class Stream(asyncio.Protocol):
             return
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
-            if not self._done:
-                self._fail(f"answer is not HTTP: {error}")
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            # Also behind a whole answer: that one counts, the connection does not.
+            self._fail(f"answer is not HTTP: {error}")
         if self._buffered >= HIGH_WATER and self._transport is not None:
             self._transport.pause_reading()
 
@@ -118,7 +134,7 @@ class Stream(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        if self._until_close():
+        if exc is None and self._failed is None and self._until_close():
             self._done = True
         if not self._done:
             self._failed = self._failed or f"connection lost: {exc or 'closed by the replica'}"
@@ -143,17 +159,27 @@ class Stream(asyncio.Protocol):
 
     # -- httptools' side -----------------------------------------------------------------------------------
 
+    def on_message_begin(self) -> None:
+        if self._done:
+            self._fail("bytes nobody asked for")  # a second answer in the first one's packet
+
     def on_header(self, name: bytes, value: bytes) -> None:
         self._head_size += len(name) + len(value)
         if self._head_size > HEAD_LIMIT:
             self._fail("the answer's head is too large")
-            return
-        self.headers.append((name.lower(), value))
+        # A trailer comes here too: it must not become a header of an answer whose head is read already.
+        elif not self._head_done:
+            self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         assert self._parser is not None
+        if self._head_done or self._failed is not None:
+            return
         status = self._parser.get_status_code()
-        if status < 200 and status != 101:
+        if status == 101:
+            self._fail("switched protocols without being asked")
+            return
+        if status < 200:
             self.headers = []  # an interim answer: the real one follows
             return
         self.status = status
@@ -181,14 +207,23 @@ class Stream(asyncio.Protocol):
         self._wake.set()
 
 
-async def open_stream(address: str) -> Stream:
+async def dial(protocol: Callable[[], Protocol], address: str) -> Protocol:
     """A new connection to `unix:PATH` or `tcp:HOST:PORT`; raises OSError or TimeoutError within a second."""
     loop = asyncio.get_running_loop()
     kind, _, rest = address.partition(":")
+    host, _, port = rest.rpartition(":")
     async with asyncio.timeout(CONNECT_TIMEOUT):
-        if kind == "unix":
-            _, stream = await loop.create_unix_connection(Stream, rest)
-        else:
-            host, _, port = rest.rpartition(":")
-            _, stream = await loop.create_connection(Stream, host, int(port))
-    return stream
+        while True:
+            try:
+                if kind == "unix":
+                    return (await loop.create_unix_connection(protocol, rest))[1]
+                return (await loop.create_connection(protocol, host, int(port)))[1]
+            except BlockingIOError:
+                await asyncio.sleep(
+                    AGAIN
+                )  # a Unix socket's queue is full: busy, not gone; TCP would wait, too
+
+
+async def open_stream(address: str) -> Stream:
+    """A new connection to a replica; raises as `dial` does."""
+    return await dial(Stream, address)

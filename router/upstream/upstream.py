@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from time import monotonic
 
+from router.documents import Version
+from router.halt import halt
 from router.route.table import Entry, Table, Target, addresses
+from router.upstream.dialect import dialect_of
 from router.upstream.doors import Doors
 from router.upstream.lane import Lane, LaneLimits
 from router.upstream.work import Item
@@ -29,8 +33,7 @@ class Upstream:
     async def close(self) -> None:
         """Ends the sweep and closes every lane."""
         if self._sweeper is not None:
-            self._sweeper.cancel()
-            await asyncio.gather(self._sweeper, return_exceptions=True)
+            await halt([self._sweeper])
         for lane in self._lanes.values():
             lane.close()
         self._lanes.clear()
@@ -74,9 +77,15 @@ class Upstream:
     def _lane(self, model: str, version: str, target: Target) -> Lane:
         lane = self._lanes.get((model, version))
         if lane is None:
-            lane = self._lanes[model, version] = Lane(model, version, self._limits)
+            lane = self._lanes[model, version] = self._made(target.version)
         lane.seat(target.replicas)
         return lane
+
+    def _made(self, version: Version) -> Lane:
+        dialect, limits = dialect_of(version), self._limits
+        if dialect.batch_bytes < limits.batch.size:
+            limits = replace(limits, batch=replace(limits.batch, size=dialect.batch_bytes))
+        return Lane(version.model, version.version, limits, dialect)
 
     async def _sweep(self) -> None:
         while True:

@@ -18,6 +18,7 @@ import pytest
 from router.agent import agent as agents
 from router.agent import leftovers, probe
 from router.agent.agent import Agent
+from router.agent.halt import halt
 from router.agent.place import Place
 from router.documents import Replica, ReplicaState, RouterLease
 from router.registry.connection import connect
@@ -155,7 +156,7 @@ def test_a_replica_ends_only_when_no_live_router_sends_to_it(play: Play) -> None
         await stage.listed(lambda found: [each.state for each in found] == ["draining"])
         assert not await asyncio.wait_for(_gone(replica.pid, 0.3), 5)
         await acknowledge("slow", await stage.registry.revision())
-        assert await _gone(replica.pid, 2)
+        assert await _gone(replica.pid, 10)
         await stage.listed(lambda found: not found)
 
     play(scene)
@@ -197,6 +198,9 @@ def test_redis_away_changes_nothing_and_crashes_are_still_mended(play: Play) -> 
         await stage.registry.redis.flushall()  # a Redis that forgot everything stops nothing either
         assert await stage.listed(ready(1)) == [second]
         assert alive(second.pid)
+        await stage.registry.add_version(stage.document, TESTER)
+        await stage.registry.deploy(*KEY, 2, TESTER)
+        await stage.listed(ready(2))
 
     play(scene)
 
@@ -255,7 +259,6 @@ def test_a_new_agent_adopts_what_runs(play: Play) -> None:
 
 async def _crash(stage: Stage) -> None:
     """Ends the agent in the midst of things, without a word to anybody."""
-    stage.tasks[-1].cancel()
-    await asyncio.gather(stage.tasks.pop(), return_exceptions=True)
+    await halt({stage.tasks.pop()})
     for replica in stage.agent._running.values():
         replica.process.process.close()

@@ -59,6 +59,18 @@ def test_a_forgotten_model_is_not_an_undeployed_one(server: Server, place: Place
     play(server, scene)
 
 
+def test_a_registry_that_fell_back_may_ask_for_more_but_not_for_less(server: Server, place: Place) -> None:
+    async def scene(registry: Registry) -> None:
+        desire = Desire(place.desired, registry)
+        await desire.take(news("m", {"1": 2}))
+        for older in ({"1": 1}, {}, {"2": 1}):
+            found = news("m", older)
+            await desire.take(News(3, found.models, everything=True, behind=True))
+        assert desire.wanted == {("m", "1"): 2, ("m", "2"): 1}
+
+    play(server, scene)
+
+
 def test_a_version_without_a_document_and_a_broken_file_are_passed_over(server: Server, place: Place) -> None:
     async def scene(registry: Registry) -> None:
         desire = Desire(place.desired, registry)

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from router.agent.follow import Follow, News
+from router.agent.halt import halt
 from router.registry import keys
 from router.registry.connection import connect
 from router.registry.registry import Registry
@@ -30,8 +31,7 @@ def follow(server: Server, poll_s: float, scene: Scene) -> None:
         try:
             await scene(registry, heard)
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await halt({task})
             await registry.close()
             await mine.close()
 
@@ -93,10 +93,14 @@ def test_an_older_registry_is_told_as_such_and_once(server: Server, emptied: boo
         await soon(lambda: heard[-1].behind, 2)
         told = len(heard)
         assert [state.model for state in heard[-1].models] == ([] if emptied else ["m"])
+        await registry.redis.zadd(keys.CHANGES, {"meanwhile": 3})
         await registry.redis.set(keys.REVISION, 7)
         await registry.redis.zadd(keys.CHANGES, {"m": 7})
         await soon(lambda: heard[-1].revision == 7, 2)
-        assert not heard[-1].behind
-        assert len(heard) == told + 1
+        asked, changed = heard[told:]
+        assert asked.behind
+        assert "meanwhile" in [state.model for state in asked.models]
+        assert not changed.behind
+        assert [state.model for state in changed.models] == ["m"]
 
     follow(server, 0.05, scene)

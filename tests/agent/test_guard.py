@@ -135,6 +135,21 @@ def test_what_the_command_started_goes_with_it(tmp_path: Path) -> None:
     os.close(end)
 
 
+def test_even_what_made_itself_a_session_of_its_own(tmp_path: Path) -> None:
+    """As BentoML's workers do: when their arbiter is killed, no process group leads to them."""
+    life, end = os.pipe()
+    noted = tmp_path / "pid"
+    script = f"setsid sleep 60 & setsid sh -c 'setsid sleep 60 & echo $! > {noted}.2; sleep 60' & "
+    script += f"echo $! > {noted}; until test -s {noted}.2; do sleep 0.01; done; kill -9 $$"
+    argv = [sys.executable, "-m", "router.agent.guard", "--life-fd", str(life), "--name", "x", "--"]
+    done = subprocess.run([*argv, "sh", "-c", script], pass_fds=(life,), timeout=5)
+    assert done.returncode == 128 + signal.SIGKILL
+    assert not alive(int(noted.read_text()))
+    assert not alive(int((tmp_path / "pid.2").read_text()))
+    os.close(life)
+    os.close(end)
+
+
 def test_a_second_command_waits_for_the_lock_of_the_first(tmp_path: Path) -> None:
     options = ("--lock", str(tmp_path / "lock"))
     first = Guarded(tmp_path, options=options)

@@ -127,3 +127,9 @@ def test_a_busy_replica_gets_more_patience_than_a_hanging_one(busy: list[bool]) 
         score += 1 / CHECKS_BUSY if each else 1 / CHECKS_IDLE
         assert health.lost == (score > 1 - 1e-9)
     assert not health.after(answered=True, cpu_share=0.0).lost
+
+
+def test_a_failure_that_would_come_again_gives_up_at_once() -> None:
+    assert Tries().after_failed_load(0.0, final=True).given_up
+    assert Tries(loads_failed=2).after_failed_load(0.0).given_up
+    assert not Tries().after_failed_load(0.0).given_up

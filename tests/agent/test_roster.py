@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 import orjson
 
 from router.agent.follow import AWAY, News
+from router.agent.halt import halt
 from router.agent.place import Place
 from router.agent.roster import Roster
 from router.documents import ModelState, Replica
@@ -27,8 +28,7 @@ def play(server: Server, place: Place, scene: Callable[[Registry, Roster], Await
         try:
             await scene(registry, roster)
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await halt({task})
             await registry.close()
 
     asyncio.run(run())

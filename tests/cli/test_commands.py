@@ -160,7 +160,6 @@ def test_register(run: Run, here: Installation, tmp_path: Path) -> None:
     assert (document["version"], document["model"]) == ("x", "neg")
     again = run("register", str(path), "--model", "neg", "--version", "x")
     assert (again.exit_code, "(version_exists)" in again.stderr) == (1, True)
-    assert "(not_implemented)" in run("register", "--bento", "a:1", "--model", "neg").stderr
     lost = tmp_path / "manifest.yaml"
     lost.write_text("golden: {inputs: golden.npz}")
     missing = run("register", str(path), "--model", "neg", "--manifest", str(lost))

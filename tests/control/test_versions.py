@@ -135,11 +135,6 @@ def test_an_artifact_over_the_limit(redis_url: str, tmp_path: Path) -> None:
         assert leftovers(here) == []
 
 
-def test_custom_bentos_are_honestly_not_there_yet(here: Installation) -> None:
-    refused(here.post("/models/affine/versions", {"bento": "fraud:1"}), 501, "not_implemented")
-    refused(here.post("/models/affine/versions", {"url": "http://x"}), 400, "unknown_field", "url")
-
-
 def test_more_registrations_than_may_run(here: Installation) -> None:
     async def take() -> None:
         await here.plane.inspections.acquire()

@@ -130,6 +130,10 @@ def test_null_is_missing_only_where_the_signature_allows_it() -> None:
         ("FP32", [True], True),
         ("FP32", [0.1], True),
         ("FP64", [9007199254740993], False),
+        ("FP64", [9007199254740993, 0.5], False),
+        ("FP32", [16777217, 0.5], False),
+        ("FP32", [16777217.0, 0.5], True),
+        ("FP32", [1e30, 0.5, 16777216], True),
         ("BYTES", ["é"], True),
         ("BYTES", [1], False),
     ],
@@ -188,6 +192,12 @@ def test_one_output_is_a_bare_value() -> None:
     outputs = {"y": np.array([1.5, 2.5], np.float16)}
     assert v1.encode("instances", outputs) == b'{"predictions":[1.5,2.5]}'
     assert v1.encode("inputs", outputs) == b'{"outputs":[1.5,2.5]}'
+
+
+@pytest.mark.parametrize("datatype", [name for name in DTYPES if name != "BYTES"])
+def test_a_scalar_output(datatype: str) -> None:
+    written = v1.encode("inputs", {"y": np.array(1, DTYPES[datatype])})
+    assert orjson.loads(written) == {"outputs": 1}
 
 
 def test_bytes_outputs_are_text_or_base64() -> None:

@@ -64,7 +64,9 @@ def test_pages_leave_nothing_out(play: Play, monkeypatch: pytest.MonkeyPatch, si
 
 def test_leases_are_stamped_by_redis(play: Play) -> None:
     async def story(registry: Registry) -> None:
-        lease = RouterLease(id="r1", node="n", pid=1, revision=3, highest=4, refused={"m": "cold"}, lease_ms=500)
+        lease = RouterLease(
+            id="r1", node="n", pid=1, revision=3, highest=4, refused={"m": "cold"}, lease_ms=500
+        )
         stamped = await registry.acknowledge(lease)
         now, [stored] = await registry.routers()
         assert (stored.seen, stored.revision, stored.refused) == (stamped, 3, {"m": "cold"})

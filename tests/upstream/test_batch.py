@@ -78,3 +78,15 @@ def test_a_wrong_number_of_rows_is_seen(shape: tuple[int, ...]) -> None:
     problem = wrong_rows([item(2)], {"y": np.zeros(shape)})
     assert problem is not None
     assert "output y" in problem
+
+
+def test_rows_of_another_shape_travel_apart() -> None:
+    wide, other = item(2), item(1)
+    wide.inputs = {"x": np.zeros((2, 5), np.int64)}
+    queue = deque([item(1), item(2), wide, other])
+    sizes = []
+    while queue:
+        batch, _ = take(queue, LIMITS, now=0.0)
+        joined(batch)
+        sizes.append(len(batch))
+    assert sizes == [2, 1, 1]

@@ -1,0 +1,145 @@
+"""One replica of a user's bento: `bentoml serve` under a guard, its port, its descendants; keeps no list."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from router.agent import home, snapshot
+from router.agent.bento import HOST, PORT
+from router.agent.logs import replica_log
+from router.agent.place import Place
+from router.agent.process import Process
+from router.agent.replica_process import ERROR_CHARS, LoadFailed, ReplicaProcess, last_report
+from router.agent.rowwise import Doubt, prove
+
+ASSEMBLE_S = 60
+"""For verifying the bento and its models, on top of what building an environment may take."""
+
+LOOK_S = 0.05
+PROVE_S = 60.0
+
+
+class BentoProcess(ReplicaProcess):
+    """The process is the guard; BentoML's arbiter and workers are its descendants."""
+
+    def __init__(
+        self, replica_id: str, place: Place, process: Process, document: Mapping[str, Any], build_s: float
+    ) -> None:
+        super().__init__(replica_id, place, process)
+        self._document = document
+        self._build_s = build_s
+        self._home = place.homes / replica_id
+        self._port: int | None = None
+
+    @classmethod
+    def begin(
+        cls, replica_id: str, document: Mapping[str, Any], place: Place, *, life_fd: int, build_s: float
+    ) -> BentoProcess:
+        """Starts it in a home of its own; raises OSError where no process can be made."""
+        noted = place.replica_files / f"{replica_id}.doc.json"
+        snapshot.write(noted, document)
+        folder = place.homes / replica_id
+        folder.mkdir(mode=0o700, parents=True)
+        argv = [sys.executable, "-P", "-m", "router.agent.guard", "--life-fd", str(life_fd)]
+        argv += ["--name", replica_id, "--", sys.executable, "-P", "-m", "router.agent.bento"]
+        argv += ["--document", str(noted), "--store", str(place.bentoml), "--home", str(folder)]
+        argv += ["--venvs", str(place.venvs), "--logs", str(place.logs), "--timeout", str(build_s)]
+        log = replica_log(place.logs, replica_id)
+        env = _environment(folder, tracing=document["bento"]["tracing"] is True)
+        process = Process.start(argv, env=env, log=log, fds=(life_fd,))
+        return cls(replica_id, place, process, document, build_s)
+
+    @property
+    def port(self) -> int | None:
+        """Where it listens, or will in a moment; None while its environment is prepared."""
+        if self._port is None:
+            with contextlib.suppress(FileNotFoundError):
+                self._port = int((self._home / PORT).read_bytes())
+        return self._port
+
+    @property
+    def address(self) -> str:
+        """For routers; empty until there is a port."""
+        port = self.port
+        return "" if port is None else f"tcp:{HOST}:{port}"
+
+    def listens(self) -> bool:
+        """Whether there is a port to ask at."""
+        return self.port is not None
+
+    async def until_ready(self, timeout: float) -> None:
+        """Returns once /readyz answers 200 and the tensor contract holds; `timeout` counts from its own start."""
+        deadline = asyncio.get_running_loop().time() + self._build_s + ASSEMBLE_S
+        while not self.listens() and not await self.process.wait(LOOK_S):
+            if asyncio.get_running_loop().time() >= deadline:
+                raise LoadFailed("its environment was not ready in time", final=True)
+        try:
+            await super().until_ready(timeout)
+        except LoadFailed as failed:
+            if self.process.running:  # BentoML starts a service that fails again and again
+                raise LoadFailed(f"{failed}; {last_report(self.log)[0]}"[:ERROR_CHARS]) from None
+            raise
+        port = self.port
+        if port is None or not await asyncio.to_thread(self._owns, port):
+            raise LoadFailed(f"port {port} was taken by another process")
+        try:
+            await asyncio.wait_for(asyncio.to_thread(prove, self._document, HOST, port, PROVE_S), PROVE_S + 5)
+        except (Doubt, TimeoutError) as doubt:
+            text = str(doubt) or "the tensor contract was not proved in time"
+            raise LoadFailed(text[:ERROR_CHARS], final=isinstance(doubt, Doubt)) from None
+
+    def cpu_seconds(self) -> float:
+        """CPU used by all of its processes since the last call (0 at the first one)."""
+        used = 0.0
+        for process in self._tree():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                times = process.cpu_times()
+                used += times.user + times.system
+        before, self._cpu = self._cpu, used
+        # A worker that ended takes its seconds along.
+        return 0.0 if before is None else max(0.0, used - before)
+
+    def kill(self) -> None:
+        """SIGKILL to guard, arbiter and workers."""
+        home.end_all(self._home)
+
+    async def end(self, grace: float) -> None:
+        """SIGTERM, SIGKILL after `grace` seconds; removes its home."""
+        if not await self.process.wait(0):
+            await self.process.end(grace)
+        await asyncio.to_thread(self.tidy)
+
+    def _owns(self, port: int) -> bool:
+        """Whether the listening socket is one of ours: a stranger may have taken the port first."""
+        for process in self._tree():
+            with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                for each in process.net_connections("tcp"):
+                    if each.status == psutil.CONN_LISTEN and each.laddr.port == port:
+                        return True
+        return False
+
+    def _tree(self) -> Iterator[psutil.Process]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            guard = psutil.Process(self.process.pid)
+            yield from [guard, *guard.children(recursive=True)]
+
+
+def _environment(folder: Path, *, tracing: bool) -> dict[str, str]:
+    """Our environment without our own settings: a service's code has no business with the registry."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("POINTSMAN_")}
+    kept |= {
+        "BENTOML_HOME": str(folder),
+        "PROMETHEUS_MULTIPROC_DIR": str(folder / "prometheus_multiproc_dir"),
+        "BENTOML_DO_NOT_TRACK": "True",
+    }
+    if not tracing:
+        kept["OTEL_SDK_DISABLED"] = "true"
+    return kept

@@ -1,0 +1,114 @@
+"""The Open Inference Protocol v2 form of a prediction, JSON and binary tensors, to arrays and back; pure."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import orjson
+
+from router.documents import Signature
+from router.edge.answer import Answer
+from router.edge.codec import Address, Call, Excerpt
+from router.edge.inbound import Inbound
+from router.edge.paths import checked
+from router.edge.record import excerpt, known_json
+from router.edge.v2_binary import to_raw
+from router.edge.v2_request import Wish, decode
+from router.errors import BadInput, NotFound
+from router.tensors import NAMES, Array, json_ready
+
+LENGTH = b"inference-header-content-length"
+OCTETS = b"application/octet-stream"
+
+
+def json_length(inbound: Inbound, size: int) -> int | None:
+    """Where binary data begins in a body of `size` bytes; None where all is JSON.
+
+    Content-Type is not looked at: Triton's client sends none. Raises BadInput `bad_header`.
+    """
+    given = inbound.headers.get(LENGTH)
+    if given is None:
+        return None
+    if not given.isdigit() or int(given[:12]) > size:
+        raise BadInput(
+            f"inference-header-content-length must be a number of bytes up to the body's {size}",
+            code="bad_header",
+            field=LENGTH.decode(),
+        )
+    return int(given[:12])
+
+
+def encode(wish: Wish, outputs: dict[str, Array], model: str, version: str) -> Answer:
+    """The answer: outputs in the order asked for, JSON data flat, binary data behind the JSON."""
+    tails: list[bytes] = []
+    tensors = []
+    for name, binary in wish.outputs:
+        array = outputs[name]
+        tensor: dict[str, Any] = {"name": name, "datatype": NAMES[array.dtype], "shape": array.shape}
+        if binary:
+            tails.append(to_raw(array))
+            tensor["parameters"] = {"binary_data_size": len(tails[-1])}
+        else:
+            tensor["data"] = json_ready(array.reshape(-1))
+        tensors.append(tensor)
+    document: dict[str, Any] = {"model_name": model, "model_version": version, "id": wish.id}
+    if wish.parameters is not None:
+        document["parameters"] = wish.parameters
+    document["outputs"] = tensors
+    head = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+    if not tails:
+        return Answer(200, head)
+    return Answer(200, b"".join((head, *tails)), [(LENGTH, b"%d" % len(head))], OCTETS)
+
+
+class V2:
+    """The codec of `/v2/models/…/infer`."""
+
+    name = "v2"
+
+    def decode(self, inbound: Inbound, body: bytes, signature: Signature) -> Call:
+        """See `v2_request.decode`; the memo is the Wish. Without an `id` the request id takes its place."""
+        tensors, wish = decode(body, json_length(inbound, len(body)), signature, inbound.request_id)
+        return Call(tensors, wish)
+
+    def encode(self, call: Call, outputs: dict[str, Array], model: str, version: str) -> Answer:
+        """See `encode`."""
+        return encode(call.memo, outputs, model, version)
+
+    def excerpt(self, inbound: Inbound, body: bytes, limit: int) -> Excerpt:
+        """JSON as itself; with binary data `{"json": …, "b64": …}`, raw `{"b64": …}`."""
+        given = inbound.headers.get(LENGTH, b"")
+        length = int(given[:12]) if given.isdigit() else len(body)
+        if length >= len(body):
+            return excerpt(body, limit)
+        return _with_binary(excerpt(body[:length], limit), body, length, limit)
+
+    def answer_excerpt(self, answer: Answer, limit: int) -> Excerpt:
+        """Likewise."""
+        for name, value in answer.headers:
+            if name == LENGTH:
+                length = int(value)
+                return _with_binary(known_json(answer.body[:length], limit), answer.body, length, limit)
+        return known_json(answer.body, limit)
+
+
+def address(path: str) -> Address:
+    """Model and pinned version of a v2 inference path; raises NotFound where it is none."""
+    model, *rest = path.removeprefix("/v2/models/").removesuffix("/infer").split("/")
+    if rest and (len(rest) != 2 or rest[0] != "versions"):
+        raise NotFound(f"there is nothing at {path[:200]!r}", code="unknown_path")
+    return Address(*checked(model, rest[1:]))
+
+
+CODEC = V2()
+
+
+def _with_binary(head: Excerpt, body: bytes, length: int, limit: int) -> Excerpt:
+    """`head` and as much of what follows it as base64 may have within the limit."""
+    if head.truncated:
+        return head
+    room = (limit - length) // 4 * 3
+    text = base64.b64encode(memoryview(body)[length : length + room]).decode()
+    value = {"b64": text} if length == 0 else {"json": head.value, "b64": text}
+    return Excerpt(value, truncated=len(body) - length > room)

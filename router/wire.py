@@ -1,0 +1,173 @@
+"""The HTTP/1.1 connection of both listeners: uvicorn's, with absolute deadlines, a bounded head and no smuggling.
+
+What uvicorn leaves open and is closed here: a head may be endless and may drip for ever; the body of a request
+that offers an upgrade is read as the next request; refusals of its own are plain text.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from http import HTTPStatus
+from typing import Any
+
+import httptools
+import orjson
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+HEAD_BYTES = 64 << 10
+HEAD_SECONDS = 15.0
+
+
+class StrictProtocol(HttpToolsProtocol):
+    """One connection; `head_seconds` is how long a request's head may take, from its first byte or the connect."""
+
+    head_bytes = HEAD_BYTES
+    head_seconds = HEAD_SECONDS
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._in_head = True
+        self._begun = False
+        self._messages = self._head_size = self._fields = 0
+        self._head_timer: asyncio.TimerHandle | None = None
+
+    # -- asyncio's side ------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A new connection must bring a head in time."""
+        super().connection_made(transport)
+        self._watch_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing is timed any more."""
+        self._unwatch_head()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Feeds the parser; an offered upgrade that nobody takes is ignored, as RFC 9110 allows."""
+        self._unset_keepalive_if_required()
+        before = self._messages
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            rest = data[upgrade.args[0] :]
+            if self.takes_upgrade():
+                self._unwatch_head()
+                self.upgraded(rest)
+            else:
+                self._ignore_upgrade(rest)
+            return
+        except httptools.HttpParserError:
+            if self.parser is not None and not self.transport.is_closing():
+                self.refuse(400, "bad_http", "the request is not valid HTTP/1.1")
+            return
+        if not self._in_head:
+            self._unwatch_head()
+            return
+        if self._messages == before:  # else part of these bytes belongs to what came before
+            self._head_size += len(data)
+        if self._head_size > self.head_bytes:
+            self._too_large()
+        elif self._head_timer is None and self._begun:
+            self._watch_head()
+
+    # -- httptools' side -----------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """A head begins."""
+        self._in_head = self._begun = True
+        self._messages += 1
+        self._head_size = self._fields = 0
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header, or a trailer: trailers are counted and dropped."""
+        self._fields += len(name) + len(value) + 4
+        if self._fields > self.head_bytes:
+            self._too_large()
+            raise ValueError("the head is too large")
+        if self._in_head:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """The head is whole."""
+        if not self.parser.should_upgrade():
+            self._in_head = False
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """A request is whole: the next byte begins another."""
+        super().on_message_complete()
+        if not self.parser.should_upgrade():
+            self._in_head, self._begun, self._head_size = True, False, 0
+
+    # -- upgrades ------------------------------------------------------------------------------------------
+
+    def takes_upgrade(self) -> bool:
+        """Whether this listener takes the upgrade that the request offers."""
+        return False
+
+    def upgraded(self, rest: bytes) -> None:
+        """Takes over a connection whose upgrade is taken; `rest` are bytes behind the head."""
+        raise NotImplementedError
+
+    def _should_upgrade(self) -> bool:
+        # To uvicorn every offer is one that is handled elsewhere: it then starts nothing for it.
+        return True
+
+    def _ignore_upgrade(self, rest: bytes) -> None:
+        """Parses the same request again without its offer, so that its body is read as a body."""
+        kept = []
+        for name, value in self.headers:
+            if name == b"upgrade":
+                continue
+            if name == b"connection":
+                tokens = [token.strip() for token in value.split(b",")]
+                value = b", ".join(t for t in tokens if t.lower() not in (b"upgrade", b"http2-settings"))
+                if not value:
+                    continue
+            kept.append((name, value))
+        version = self.parser.get_http_version().encode()
+        lines = [b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, version)]
+        lines += [b"%b: %b\r\n" % header for header in kept]
+        self.parser = httptools.HttpRequestParser(self)
+        self._head_size = 0
+        self.data_received(b"".join([*lines, b"\r\n", rest]))
+
+    # -- refusals ------------------------------------------------------------------------------------------
+
+    def send_400_response(self, msg: str) -> None:
+        """uvicorn's own refusals, in our form."""
+        self.refuse(400, "bad_http", msg)
+
+    def refuse(self, status: int, code: str, text: str) -> None:
+        """Answers what never became a request, and closes; an answer under way is cut instead."""
+        self._unwatch_head()
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.transport.abort()
+            return
+        body = orjson.dumps({"error": text, "code": code})
+        head = (
+            f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/json\r\n"
+            f"content-length: {len(body)}\r\nx-request-id: {os.urandom(10).hex()}\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        self.transport.close()
+
+    def _too_large(self) -> None:
+        if not self.transport.is_closing():
+            self.refuse(431, "head_too_large", f"the request's head is over {self.head_bytes} bytes")
+
+    def _late(self) -> None:
+        self._head_timer = None
+        if not self.transport.is_closing():
+            self.refuse(408, "head_timeout", f"the request's head did not arrive in {self.head_seconds:g} s")
+
+    def _watch_head(self) -> None:
+        self._head_timer = self.loop.call_later(self.head_seconds, self._late)
+
+    def _unwatch_head(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None

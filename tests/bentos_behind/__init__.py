@@ -1,0 +1,1 @@
+"""Users' bentos behind the whole product."""

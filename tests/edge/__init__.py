@@ -1,0 +1,1 @@
+"""Tests of the edge: protocols, pass-through, upgrades, tasks, headers."""

@@ -1,0 +1,1 @@
+"""Proofs of the main job's guarantees on whole installations."""

@@ -1,0 +1,1 @@
+"""The wire protocols against a running installation, with the clients people use."""
