@@ -62,14 +62,15 @@ class StrictProtocol(HttpToolsProtocol):
             if self.parser is not None and not self.transport.is_closing():
                 self.refuse(400, "bad_http", "the request is not valid HTTP/1.1")
             return
-        if not self._in_head:
-            self._unwatch_head()
+        if not (self._in_head and self._begun):
+            if self._messages:  # in a body, or between two requests: other limits hold there
+                self._unwatch_head()
             return
         if self._messages == before:  # else part of these bytes belongs to what came before
             self._head_size += len(data)
         if self._head_size > self.head_bytes:
             self._too_large()
-        elif self._head_timer is None and self._begun:
+        elif self._head_timer is None:
             self._watch_head()
 
     # -- httptools' side -----------------------------------------------------------------------------------
@@ -142,11 +143,15 @@ class StrictProtocol(HttpToolsProtocol):
         self.refuse(400, "bad_http", msg)
 
     def refuse(self, status: int, code: str, text: str) -> None:
-        """Answers what never became a request, and closes; an answer under way is cut instead."""
+        """Answers what is no proper request, and closes. Where other answers are due first, it only closes."""
         self._unwatch_head()
-        if self.cycle is not None and not self.cycle.response_complete:
-            self.transport.abort()
-            return
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            if self._in_head or self.pipeline or cycle.response_started:
+                self.transport.abort()
+                return
+            cycle.disconnected = True  # it was this request's body: nobody waits for its answer now
+            cycle.message_event.set()
         body = orjson.dumps({"error": text, "code": code})
         head = (
             f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/json\r\n"

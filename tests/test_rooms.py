@@ -6,7 +6,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-GROUND = {"halt", "clock", "contract", "documents", "errors", "logging", "names", "settings", "tensors"}
+GROUND = {
+    "halt",
+    "clock",
+    "contract",
+    "documents",
+    "errors",
+    "logging",
+    "names",
+    "settings",
+    "tensors",
+    "wire",
+}
 # A room may import itself, the ground floor, and these.
 BELOW = {
     "cli": {"agent"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,13 +18,24 @@ from router.agent.bento import HOST, PORT
 from router.agent.logs import replica_log
 from router.agent.place import Place
 from router.agent.process import Process
-from router.agent.replica_process import ERROR_CHARS, LoadFailed, ReplicaProcess, last_report
+from router.agent.replica_process import (
+    ERROR_CHARS,
+    TAIL_BYTES,
+    LoadFailed,
+    ReplicaProcess,
+    last_report,
+)
 from router.agent.rowwise import Doubt, prove
 
 ASSEMBLE_S = 60
 """For verifying the bento and its models, on top of what building an environment may take."""
 
 LOOK_S = 0.05
+WORKERS_S = 0.5
+WORKER = "_bentoml_impl.worker"
+"""The module of BentoML's workers in their command lines; by another name their failures only show later."""
+
+RAISED = re.compile(r"^[A-Za-z_][\w.]*(?:Error|Exception)\b.*", re.MULTILINE)
 PROVE_S = 60.0
 
 
@@ -82,10 +94,10 @@ class BentoProcess(ReplicaProcess):
             if asyncio.get_running_loop().time() >= deadline:
                 raise LoadFailed("its environment was not ready in time", final=True)
         try:
-            await super().until_ready(timeout)
+            await self._answering(timeout)
         except LoadFailed as failed:
             if self.process.running:  # BentoML starts a service that fails again and again
-                raise LoadFailed(f"{failed}; {last_report(self.log)[0]}"[:ERROR_CHARS]) from None
+                raise LoadFailed(f"{failed}: {_complaint(self.log)}"[:ERROR_CHARS]) from None
             raise
         port = self.port
         if port is None or not await asyncio.to_thread(self._owns, port):
@@ -95,6 +107,38 @@ class BentoProcess(ReplicaProcess):
         except (Doubt, TimeoutError) as doubt:
             text = str(doubt) or "the tensor contract was not proved in time"
             raise LoadFailed(text[:ERROR_CHARS], final=isinstance(doubt, Doubt)) from None
+
+    async def _answering(self, timeout: float) -> None:
+        """Until /readyz answers 200, or a worker ends: its arbiter would only start it again ten seconds later."""
+        answering = asyncio.ensure_future(super().until_ready(timeout))
+        losing = asyncio.ensure_future(self._lost_worker())
+        try:
+            await asyncio.wait({answering, losing}, return_when=asyncio.FIRST_COMPLETED)
+            if not answering.done():
+                raise LoadFailed("the service does not start")
+            answering.result()
+        finally:
+            for task in (answering, losing):
+                task.cancel()
+            await asyncio.gather(answering, losing, return_exceptions=True)
+
+    async def _lost_worker(self) -> None:
+        """Returns once a worker that was seen is gone."""
+        seen: set[int] = set()
+        while True:
+            now = await asyncio.to_thread(self._workers)
+            if seen - now and self.process.running:
+                return
+            seen |= now
+            await asyncio.sleep(WORKERS_S)
+
+    def _workers(self) -> set[int]:
+        found = set()
+        for process in self._tree():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if any(word.startswith(WORKER) for word in process.cmdline()):
+                    found.add(process.pid)
+        return found
 
     def cpu_seconds(self) -> float:
         """CPU used by all of its processes since the last call (0 at the first one)."""
@@ -130,6 +174,14 @@ class BentoProcess(ReplicaProcess):
         with contextlib.suppress(psutil.NoSuchProcess):
             guard = psutil.Process(self.process.pid)
             yield from [guard, *guard.children(recursive=True)]
+
+
+def _complaint(log: Path) -> str:
+    """The last exception in the log, else its last line."""
+    with log.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
+        found = RAISED.findall(file.read().decode(errors="replace"))
+    return found[-1] if found else last_report(log)[0]
 
 
 def _environment(folder: Path, *, tracing: bool) -> dict[str, str]:

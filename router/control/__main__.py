@@ -20,6 +20,7 @@ from router.logging import configure
 from router.registry.connection import connect
 from router.registry.registry import Registry
 from router.settings import Settings
+from router.wire import StrictProtocol
 
 GRACE_S = 4  # for requests in flight at SIGTERM
 
@@ -46,7 +47,7 @@ def server_config(app: object) -> uvicorn.Config:
     return uvicorn.Config(
         app,  # type: ignore[arg-type]
         loop="uvloop",
-        http="httptools",
+        http=StrictProtocol,
         ws="none",
         lifespan="on",
         log_config=None,

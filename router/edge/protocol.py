@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol, changed: an upgrade under `/models/` becomes a tunnel, trailers are dropped."""
+"""The data listener's connection: an upgrade to WebSocket under `/models/` becomes a tunnel to a replica."""
 
 from __future__ import annotations
 
@@ -7,27 +7,22 @@ import urllib.parse
 from typing import Any
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from router.edge.tunnel import Tunnels
 from router.upstream.pipe import Pipe
+from router.wire import StrictProtocol
 
 
-class GatewayProtocol(HttpToolsProtocol):
+class GatewayProtocol(StrictProtocol):
     """The connection class of the data listener; `tunnels` is set by `with_tunnels`."""
 
     tunnels: Tunnels
 
-    def on_headers_complete(self) -> None:
-        """httptools' callback. What it calls headers from now on are trailers: they may not join the scope's."""
-        super().on_headers_complete()
-        if not self.parser.should_upgrade():
-            self.headers = []
-
-    def _should_upgrade(self) -> bool:
+    def takes_upgrade(self) -> bool:
+        """WebSocket under `/models/`, on a connection whose answers are all out."""
         return self._get_upgrade() == b"websocket" and self.url.startswith(b"/models/")
 
-    def handle_websocket_upgrade(self) -> None:
+    def upgraded(self, rest: bytes) -> None:
         """Hands the connection over: HTTP ends here."""
         if self.cycle is not None and not self.cycle.response_complete:
             self.transport.close()  # two answers would run into each other
@@ -42,9 +37,11 @@ class GatewayProtocol(HttpToolsProtocol):
         transport: asyncio.Transport = self.transport
         pipe.connection_made(transport)
         transport.set_protocol(pipe)
+        if rest:
+            pipe.data_received(rest)
         self.tunnels.start(scope, pipe)
 
 
-def with_tunnels(tunnels: Tunnels) -> type[GatewayProtocol]:
+def with_tunnels(tunnels: Tunnels, head_seconds: float) -> type[GatewayProtocol]:
     """The protocol class of one router."""
-    return type("RouterProtocol", (GatewayProtocol,), {"tunnels": tunnels})
+    return type("RouterProtocol", (GatewayProtocol,), {"tunnels": tunnels, "head_seconds": head_seconds})

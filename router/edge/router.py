@@ -100,7 +100,7 @@ class Router:
         server = DrainingServer(
             config(
                 self._gateway,
-                protocol=with_tunnels(self._tunnels),
+                protocol=with_tunnels(self._tunnels, settings.receive_timeout_ms / 1e3),
                 graceful=settings.shutdown_ms / 1e3,
             ),
             settings.drain_ms / 1e3,

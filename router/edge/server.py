@@ -66,6 +66,7 @@ def config(
         app,
         loop="uvloop",
         http=protocol,
+        proxy_headers=False,
         ws="none",
         lifespan="off",
         access_log=False,

@@ -88,6 +88,27 @@ class Broken:
         return 1
 """
 
+MODELLED = """
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import bentoml
+
+
+@bentoml.service(name="modelled")
+class Modelled:
+    weights = bentoml.models.BentoModel("weights:latest")
+
+    @bentoml.api
+    def tell(self) -> dict[str, Any]:
+        return {
+            "reference": (Path(self.weights.path) / "weights.txt").read_text(),
+            "by_tag": (Path(bentoml.models.get("weights:1").path) / "weights.txt").read_text(),
+        }
+"""
+
 CONTRACT: dict[str, Any] = {
     "tensors": {"route": "/add", "argument": "rows", "output": {"y": "total"}},
     "signature": {
@@ -110,6 +131,15 @@ def folder_of(parent: Path, name: str, code: str, packages: tuple[str, ...] = ()
         described = {"service": f"service:{service}", "include": ["service.py"], "python": python}
         (folder / "bentofile.yaml").write_text(yaml.safe_dump(described))
     return folder
+
+
+def add_model(home: Path, tag: str, text: str) -> None:
+    """A model with one file in the BentoML home."""
+    code = "import bentoml, pathlib, sys\n"
+    code += "with bentoml.models.create(sys.argv[1]) as model:\n"
+    code += "    pathlib.Path(model.path, 'weights.txt').write_text(sys.argv[2])\n"
+    env = os.environ | {"BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True"}
+    subprocess.run([sys.executable, "-c", code, tag, text], env=env, timeout=60, check=True)
 
 
 def build(folder: Path, home: Path) -> str:

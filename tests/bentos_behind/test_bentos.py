@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import threading
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 
 from loadtests.fleet import alive, wait_for
 from tests.bentos_behind.conftest import Behind
-from tests.bentos_behind.sources import CONTRACT
+from tests.bentos_behind.sources import CONTRACT, MODELLED, add_model, build, folder_of
 
 pytestmark = pytest.mark.fleet
 
@@ -83,7 +84,22 @@ def test_a_service_that_cannot_start_says_why(behind: Behind) -> None:
     refused = behind.deploy("broken", "1")
     assert (refused.status_code, refused.json()["code"]) == (409, "replica_failed")
     assert "/no/such/python: No such file" in refused.json()["error"]
-    wait_for(lambda: all(alive(pid) for pid in behind.running()), 5)
+    behind.register(behind.broken, "broken")
+    refused = behind.deploy("broken", "2", wait=40)  # far from three times the longest start
+    assert (refused.status_code, refused.json()["code"]) == (409, "replica_failed")
+    assert "ModuleNotFoundError: No module named 'no_such_library'" in refused.json()["error"]
+    homes = {each["id"] for each in behind.fleet.status()["replicas"] if each["state"] != "failed"}
+    wait_for(lambda: {each.name for each in (behind.fleet.data_dir / "homes").iterdir()} == homes, 5)
+
+
+def test_its_models_come_with_it(behind: Behind) -> None:
+    """Also where the user's store has lost them."""
+    add_model(behind.home, "weights:1", "seven")
+    tag = build(folder_of(behind.folder, "modelled", MODELLED), behind.home)
+    behind.register(tag, "modelled")
+    shutil.rmtree(behind.home / "models" / "weights")
+    assert behind.deploy("modelled").status_code == 200, behind.fleet.tail()
+    assert behind.direct("modelled", "/tell", {}) == {"reference": "seven", "by_tag": "seven"}
 
 
 def test_an_altered_bento_is_not_served(behind: Behind) -> None:
