@@ -46,6 +46,9 @@ class Codec(Protocol):
     def encode(self, call: Call, outputs: dict[str, Array], model: str, version: str) -> Answer:
         """The answer with status 200; raises BadInput where the caller's form cannot carry the outputs."""
 
+    def json_bytes(self, inbound: Inbound, body: bytes) -> int:
+        """How many bytes of a body are JSON: what decoding it costs."""
+
     def excerpt(self, inbound: Inbound, body: bytes, limit: int) -> Excerpt:
         """A request body for the log, at most `limit` bytes of it; never raises."""
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from time import monotonic
 
 import structlog
 
+from router.documents import Signature
 from router.edge import compression
 from router.edge.answer import Answer, failure
 from router.edge.chooser import choose_version
-from router.edge.codec import Address, Codec
+from router.edge.codec import Address, Call, Codec
 from router.edge.inbound import Disconnected, Inbound, Receive, Scope, read_body
 from router.edge.ledger import Ledger
+from router.edge.offload import HEAVY, Offload
 from router.edge.passage import Passage
 from router.edge.record import known_json
 from router.errors import MethodNotAllowed, ModelFailed, NotFound, PointsmanError
@@ -30,11 +33,14 @@ log = structlog.get_logger(__name__)
 class Predict:
     """Serves the prediction paths of every tensor protocol."""
 
-    def __init__(self, settings: Settings, watch: Watch, upstream: Upstream, ledger: Ledger) -> None:
+    def __init__(
+        self, settings: Settings, watch: Watch, upstream: Upstream, ledger: Ledger, offload: Offload
+    ) -> None:
         self._settings = settings
         self._watch = watch
         self._upstream = upstream
         self._ledger = ledger
+        self._offload = offload
 
     async def __call__(
         self, codec: Codec, where: Callable[[str], Address], scope: Scope, receive: Receive
@@ -81,7 +87,7 @@ class Predict:
             raise NotFound(
                 f"version {version.version} of model {version.model} takes no tensors", code="no_tensors"
             )
-        call = codec.decode(passage.inbound, body, version.signature)
+        call = await self._decode(passage, codec, body, version.signature)
         rows = check_rows(call.inputs, version.signature) if version.rowwise else 0
         result = await self._exchange(passage, call.inputs, rows)
         if (name := nonfinite(result.outputs)) is not None:
@@ -90,14 +96,27 @@ class Predict:
                 code="nonfinite_output",
                 field=name,
             )
-        return codec.encode(call, result.outputs, version.model, version.version)
+        heavy = sum(array.nbytes for array in result.outputs.values()) > HEAVY
+        if not heavy:
+            return codec.encode(call, result.outputs, version.model, version.version)
+        work = partial(codec.encode, Call({}, call.memo), result.outputs, version.model, version.version)
+        return await self._offload.run(self._deadline(passage), work)
+
+    async def _decode(self, passage: Passage, codec: Codec, body: bytes, signature: Signature) -> Call:
+        if codec.json_bytes(passage.inbound, body) <= HEAVY:
+            return codec.decode(passage.inbound, body, signature)
+        work = partial(codec.decode, passage.inbound, body, signature)
+        return await self._offload.run(self._deadline(passage), work)
+
+    def _deadline(self, passage: Passage) -> float:
+        longest = passage.inbound.timeout_ms(self._settings.request_timeout_ms)
+        return passage.started + longest / 1e3
 
     async def _exchange(self, passage: Passage, inputs: dict[str, Array], rows: int) -> Result:
         assert passage.choice is not None
-        longest = passage.inbound.timeout_ms(self._settings.request_timeout_ms) / 1e3
         size = sum(array.nbytes for array in inputs.values())
         future = asyncio.get_running_loop().create_future()
-        item = Item(inputs, rows, size, passage.started + longest, monotonic(), future)
+        item = Item(inputs, rows, size, self._deadline(passage), monotonic(), future)
         passage.item = item
         self._upstream.submit(passage.choice.target, item)
         result = await item.future

@@ -16,6 +16,7 @@ from router.edge.internal import Internal
 from router.edge.ledger import Ledger
 from router.edge.metadata import Metadata
 from router.edge.metrics import Metrics
+from router.edge.offload import Offload
 from router.edge.passthrough import PassThrough
 from router.edge.predict import Predict
 from router.edge.protocol import with_tunnels
@@ -73,7 +74,8 @@ class Router:
         )
         metrics = Metrics()
         ledger = Ledger(router_id, Commits(self._journal), metrics)
-        predict = Predict(settings, self._watch, self._upstream, ledger)
+        self._offload = Offload()
+        predict = Predict(settings, self._watch, self._upstream, ledger, self._offload)
         self._tunnels = Tunnels(settings, self._watch, self._upstream, ledger)
         passthrough = PassThrough(settings, self._watch, self._upstream, ledger)
         readiness = Readiness(self._watch)
@@ -112,6 +114,7 @@ class Router:
         finally:
             await self._watch.close()
             await self._upstream.close()
+            self._offload.close()
             inner.should_exit = True
             await asyncio.wait({inner_task}, timeout=INNER_S)
             await halt([inner_task, syncer])

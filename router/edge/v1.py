@@ -90,6 +90,10 @@ class V1:
         """See `encode`."""
         return Answer(200, encode(call.memo, outputs))
 
+    def json_bytes(self, inbound: Inbound, body: bytes) -> int:
+        """All of them."""
+        return len(body)
+
     def excerpt(self, inbound: Inbound, body: bytes, limit: int) -> Excerpt:
         """The JSON itself."""
         return excerpt(body, limit)

@@ -76,6 +76,11 @@ class V2:
         """See `encode`."""
         return encode(call.memo, outputs, model, version)
 
+    def json_bytes(self, inbound: Inbound, body: bytes) -> int:
+        """Those before the binary data."""
+        length = json_length(inbound, len(body))
+        return len(body) if length is None else length
+
     def excerpt(self, inbound: Inbound, body: bytes, limit: int) -> Excerpt:
         """JSON as itself; with binary data `{"json": …, "b64": …}`, raw `{"b64": …}`."""
         given = inbound.headers.get(LENGTH, b"")

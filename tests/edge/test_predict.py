@@ -29,7 +29,7 @@ def test_a_refusal_keeps_nothing_of_the_request() -> None:
         raise AssertionError("no body is read")
 
     stub: Any = SimpleNamespace(write=write, count=lambda *_: None)
-    predict = Predict(Settings(), stub, stub, stub)
+    predict = Predict(Settings(), stub, stub, stub, stub)
     scope = {"path": "/v2/models//infer", "method": "POST", "headers": []}
     gc.disable()
     try:
