@@ -65,6 +65,8 @@ def _numbers(value: Any, spec: TensorSpec) -> Array:
         # `[]` stands for no rows whatever a row is like.
         shape = (0, *(max(size, 0) for size in spec.shape[1:])) if array.shape == (0,) else array.shape
         return np.empty(shape, wanted)
+    if array.dtype.kind == "f" and wanted.kind in "iu":
+        array = _whole(value, array)
     if array.dtype.kind not in _KINDS[wanted.kind]:
         told = "text, null or objects" if array.dtype.kind in "OUS" else str(array.dtype)
         raise ContractBroken(f"output {spec.name} has {told}, the signature says {spec.datatype}")
@@ -75,6 +77,17 @@ def _numbers(value: Any, spec: TensorSpec) -> Array:
     if wanted.kind == "f" and not bool(np.isfinite(cast).all()):
         raise ContractBroken(f"output {spec.name} has a number that {spec.datatype} cannot hold")
     return cast
+
+
+def _whole(value: Any, array: Array) -> Array:
+    """numpy reads whole numbers around 2**63 as floats; the array as it is where other things are among them."""
+    items = np.array(value, dtype=object).ravel().tolist()
+    if not all(type(item) is int for item in items):
+        return array
+    try:
+        return np.array(items, dtype=np.uint64).reshape(array.shape)
+    except OverflowError:
+        return array
 
 
 def _holds(array: Array, wanted: np.dtype[Any]) -> bool:

@@ -101,7 +101,11 @@ class StrictProtocol(HttpToolsProtocol):
         """A request is whole: the next byte begins another."""
         super().on_message_complete()
         if not self.parser.should_upgrade():
-            self._in_head, self._begun, self._head_size = True, False, 0
+            self.between_requests()
+
+    def between_requests(self) -> None:
+        """A request is whole and no other has begun."""
+        self._in_head, self._begun, self._head_size = True, False, 0
 
     # -- upgrades ------------------------------------------------------------------------------------------
 

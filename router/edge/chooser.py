@@ -11,12 +11,23 @@ from router.route.watch import Watch
 
 
 async def choose_version(watch: Watch, passage: Passage, pinned: str | None) -> Choice:
-    """The version for this passage, noted in it. `pinned` is the version its path names.
+    """Confirms the table where it may be old, then chooses; see `choose_now`."""
+    await confirmed(watch, passage)
+    return choose_now(watch, passage, pinned)
 
-    Raises BadInput `pin_mismatch` where header and path disagree, and what `choose` raises.
-    """
+
+async def confirmed(watch: Watch, passage: Passage) -> None:
+    """Returns at once where the table is fresh, else after asking; the passage is marked where that failed."""
     if not watch.fresh:
         passage.stale = not await watch.ensure_fresh()
+
+
+def choose_now(watch: Watch, passage: Passage, pinned: str | None) -> Choice:
+    """The version for this passage, noted in it. `pinned` is the version its path names.
+
+    Raises BadInput `pin_mismatch` where header and path disagree, Unavailable where there is no table yet,
+    and what `choose` raises.
+    """
     if not watch.synced:
         raise Unavailable("this router has no routing table yet", code="not_ready")
     entry = entry_of(watch.table, passage.model)

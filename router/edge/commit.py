@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from router.journal.journal import Journal
+
+Written = Callable[[Exception | None], None]
 
 
 class Commits:
@@ -13,7 +16,13 @@ class Commits:
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._waiting: list[tuple[dict[str, Any], asyncio.Future[str]]] = []
+        self._waiting: list[tuple[dict[str, Any], asyncio.Future[str] | Written]] = []
+
+    def push(self, record: dict[str, Any], written: Written) -> None:
+        """The same without waiting: `written` is called with None, or with why nothing was written."""
+        if not self._waiting:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._waiting.append((record, written))
 
     async def append(self, record: dict[str, Any]) -> str:
         """The record id, once the record is written; empty where it was dropped under `log_on_full: serve`.
@@ -33,9 +42,13 @@ class Commits:
             ids = self._journal.append([record for record, _ in waiting])
         except Exception as error:
             for _, done in waiting:
-                if not done.done():
+                if not isinstance(done, asyncio.Future):
+                    done(error)
+                elif not done.done():
                     done.set_exception(error)
             return
         for position, (_, done) in enumerate(waiting):
-            if not done.done():
+            if not isinstance(done, asyncio.Future):
+                done(None)
+            elif not done.done():
                 done.set_result(ids[position] if ids else "")

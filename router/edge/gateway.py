@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from starlette.applications import Starlette
@@ -11,18 +10,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from router.edge import v1, v2
-from router.edge.codec import Address, Codec
+from router.edge.express import TENSOR_PATHS
 from router.edge.inbound import Disconnected, Inbound, Receive, Scope, Send
 from router.edge.passthrough import PassThrough
 from router.edge.predict import Predict
 from router.edge.readiness import Readiness
-
-# Prediction paths: their beginning and end, who reads bodies and who reads the path.
-TENSOR_PATHS: tuple[tuple[str, str, Codec, Callable[[str], Address]], ...] = (
-    ("/v1/models/", ":predict", v1.CODEC, v1.address),
-    ("/v2/models/", "/infer", v2.CODEC, v2.address),
-)
 
 
 class Gateway:

@@ -40,8 +40,13 @@ class Inbound:
     @classmethod
     def of(cls, scope: Scope) -> Inbound:
         """Reads the scope; an `x-request-id` that is not allowed is replaced."""
+        return cls.of_headers(scope["headers"])
+
+    @classmethod
+    def of_headers(cls, found: list[tuple[bytes, bytes]]) -> Inbound:
+        """The same from the headers alone."""
         headers: dict[bytes, bytes] = {}
-        for name, value in scope["headers"]:
+        for name, value in found:
             headers.setdefault(name, value)
         given = headers.get(b"x-request-id", b"").decode("latin-1")
         return cls(headers, given if is_request_id(given) else new_request_id())

@@ -6,7 +6,7 @@ from time import monotonic
 from typing import Any
 
 from router.edge.codec import Excerpt
-from router.edge.commit import Commits
+from router.edge.commit import Commits, Written
 from router.edge.metrics import Metrics
 from router.edge.passage import Passage
 from router.edge.record import record
@@ -16,9 +16,13 @@ class Ledger:
     """Writes records of one router; raises LogUnavailable where the journal refuses."""
 
     def __init__(self, router: str, commits: Commits, metrics: Metrics) -> None:
-        self._router = router
+        self.router = router
         self._commits = commits
         self._metrics = metrics
+
+    def push(self, entry: dict[str, Any], written: Written) -> None:
+        """Writes a record at the end of this turn of the loop, then calls `written`."""
+        self._commits.push(entry, written)
 
     async def write(
         self, passage: Passage, status: int, error: str | None, request: Excerpt, response: Excerpt
@@ -27,7 +31,7 @@ class Ledger:
         total_ms = (monotonic() - passage.started) * 1e3
         entry = record(
             passage,
-            self._router,
+            self.router,
             status=status,
             error=error,
             total_ms=total_ms,
@@ -40,7 +44,7 @@ class Ledger:
         """The first half of a stream's record, before its first byte; gives the record id."""
         entry = record(
             passage,
-            self._router,
+            self.router,
             status=None,
             error=None,
             total_ms=None,

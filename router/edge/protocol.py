@@ -8,15 +8,69 @@ from typing import Any
 
 import httptools
 
+from router.edge.express import Cycle, small_prediction
+from router.edge.prediction import Desk
 from router.edge.tunnel import Tunnels
 from router.upstream.pipe import Pipe
 from router.wire import StrictProtocol
 
 
 class GatewayProtocol(StrictProtocol):
-    """The connection class of the data listener; `tunnels` is set by `with_tunnels`."""
+    """The connection class of the data listener; its rooms are set by `protocol_class`."""
 
     tunnels: Tunnels
+    desk: Desk
+
+    # -- small predictions ---------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        """Feeds the parser; a small prediction whose body is not whole yet gets a deadline."""
+        super().data_received(data)
+        cycle = self._taken()
+        if cycle is not None and not self._in_head and not cycle.response_complete:
+            cycle.watch_body()
+
+    def on_headers_complete(self) -> None:
+        """A small prediction is taken here, everything else goes the way of ASGI."""
+        before = self.cycle
+        if (
+            (before is None or before.response_complete)
+            and not self.pipeline
+            and self.parser.get_method() == b"POST"
+            and self.parser.get_http_version() == "1.1"
+            and not self.parser.should_upgrade()
+        ):
+            taken = small_prediction(self.url, self.headers)
+            if taken is not None:
+                self._in_head = False
+                keep_alive = self.parser.should_keep_alive()
+                self.cycle = Cycle(self, self.desk, *taken, self.headers, keep_alive)  # type: ignore[assignment]
+                return
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of a body."""
+        cycle = self._taken()
+        if cycle is not None:
+            cycle.add(body)
+        else:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """A request is whole."""
+        cycle = self._taken()
+        if cycle is not None:
+            self.between_requests()
+            cycle.begin(self.url)
+        else:
+            super().on_message_complete()
+
+    def _taken(self) -> Cycle | None:
+        """The small prediction under way (or last answered), if the last request was one."""
+        cycle: Any = self.cycle
+        return cycle if type(cycle) is Cycle else None
+
+    # -- upgrades ------------------------------------------------------------------------------------------
 
     def takes_upgrade(self) -> bool:
         """WebSocket under `/models/`, on a connection whose answers are all out."""
@@ -42,6 +96,7 @@ class GatewayProtocol(StrictProtocol):
         self.tunnels.start(scope, pipe)
 
 
-def with_tunnels(tunnels: Tunnels, head_seconds: float) -> type[GatewayProtocol]:
+def protocol_class(tunnels: Tunnels, desk: Desk, head_seconds: float) -> type[GatewayProtocol]:
     """The protocol class of one router."""
-    return type("RouterProtocol", (GatewayProtocol,), {"tunnels": tunnels, "head_seconds": head_seconds})
+    rooms = {"tunnels": tunnels, "desk": desk, "head_seconds": head_seconds}
+    return type("RouterProtocol", (GatewayProtocol,), rooms)

@@ -19,7 +19,8 @@ from router.edge.metrics import Metrics
 from router.edge.offload import Offload
 from router.edge.passthrough import PassThrough
 from router.edge.predict import Predict
-from router.edge.protocol import with_tunnels
+from router.edge.prediction import Desk
+from router.edge.protocol import protocol_class
 from router.edge.readiness import Readiness
 from router.edge.repository import Repository
 from router.edge.server import DrainingServer, InnerServer, config
@@ -75,7 +76,8 @@ class Router:
         metrics = Metrics()
         ledger = Ledger(router_id, Commits(self._journal), metrics)
         self._offload = Offload()
-        predict = Predict(settings, self._watch, self._upstream, ledger, self._offload)
+        self._desk = Desk(settings, self._watch, self._upstream, ledger, self._offload)
+        predict = Predict(self._desk)
         self._tunnels = Tunnels(settings, self._watch, self._upstream, ledger)
         passthrough = PassThrough(settings, self._watch, self._upstream, ledger)
         readiness = Readiness(self._watch)
@@ -102,7 +104,7 @@ class Router:
         server = DrainingServer(
             config(
                 self._gateway,
-                protocol=with_tunnels(self._tunnels, settings.receive_timeout_ms / 1e3),
+                protocol=protocol_class(self._tunnels, self._desk, settings.receive_timeout_ms / 1e3),
                 graceful=settings.shutdown_ms / 1e3,
             ),
             settings.drain_ms / 1e3,

@@ -12,7 +12,7 @@ import structlog
 
 from router.documents import Replica
 from router.errors import DeadlineExceeded, ModelFailed, PointsmanError, Unavailable, UpstreamFailed
-from router.tensors import Array
+from router.tensors import Array, nonfinite
 from router.upstream import batch as batches
 from router.upstream.batch import BatchLimits
 from router.upstream.dialect import LEAN, BadAnswer, Dialect
@@ -274,12 +274,13 @@ class Lane:
     def _deliver(self, seat: Seat, items: list[Item], outputs: dict[str, Array], took_ms: float) -> None:
         rows = sum(item.rows for item in items)
         attempt = Attempt(self.version, seat.replica.id, 200, None, took_ms)
+        finite = nonfinite(outputs) is None
         for item, part in zip(items, batches.parted(items, outputs), strict=True):
             item.attempts.append(attempt)
             item.replica = seat.replica.id
             item.upstream_ms = took_ms
             if not item.abandoned:
-                item.future.set_result(Result(part, rows))
+                item.future.set_result(Result(part, rows, finite))
 
     def _again(self, items: list[Item], attempt: Attempt) -> None:
         """Puts items of a broken exchange back to the head of the queue, unless they had their tries."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field
+from typing import Protocol
 
+from router.errors import PointsmanError
 from router.tensors import Array
 
 
@@ -35,6 +36,20 @@ class Result:
 
     outputs: dict[str, Array]
     batch_rows: int
+    finite: bool = False  # no output of the whole batch has NaN or infinity; false: look for yourself
+
+
+class Waiter(Protocol):
+    """Who waits for an item: an asyncio.Future, or anything that behaves like one."""
+
+    def done(self) -> bool:
+        """Whether it waits no more."""
+
+    def set_result(self, result: Result, /) -> None:
+        """The answer."""
+
+    def set_exception(self, error: PointsmanError, /) -> None:
+        """Why there is none."""
 
 
 @dataclass(slots=True, eq=False)
@@ -49,7 +64,7 @@ class Item:
     size: int
     deadline: float
     queued: float
-    future: asyncio.Future[Result]
+    future: Waiter
     attempts: list[Attempt] = field(default_factory=list)
     replica: str | None = None
     queue_ms: float = 0.0

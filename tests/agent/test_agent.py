@@ -18,7 +18,7 @@ import pytest
 from router.agent import agent as agents
 from router.agent import leftovers, probe
 from router.agent.agent import Agent
-from router.agent.halt import halt
+from router.halt import halt
 from router.agent.place import Place
 from router.documents import Replica, ReplicaState, RouterLease
 from router.registry.connection import connect

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from router.agent.follow import Follow, News
-from router.agent.halt import halt
+from router.halt import halt
 from router.registry import keys
 from router.registry.connection import connect
 from router.registry.registry import Registry

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import orjson
 
 from router.agent.follow import AWAY, News
-from router.agent.halt import halt
+from router.halt import halt
 from router.agent.place import Place
 from router.agent.roster import Roster
 from router.documents import ModelState, Replica

@@ -63,7 +63,7 @@ def test_a_laggard_makes_the_exit_status_1(run: Run, here: Installation) -> None
     here.router("r1").mute = True
     result = run("promote", "digits", "1")
     assert result.exit_code == 1
-    assert "acknowledged by 0 of 1 routers" in result.stdout
+    assert "acknowledged so far by 0 of 1 routers" in result.stdout
     assert "not by r1: still at revision" in result.stderr
     answer = run("promote", "digits", "1", "--json")
     assert answer.exit_code == 1

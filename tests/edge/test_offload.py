@@ -1,4 +1,4 @@
-"""Large bodies: decoded beside the loop, which goes on; a worker that dies is replaced; time and number bounded."""
+"""Large bodies: decoded beside the loop, which goes on; a dead worker is replaced; time and number bounded."""
 
 import asyncio
 import os

@@ -8,6 +8,7 @@ from typing import Any
 
 from router.edge.codec import Address
 from router.edge.predict import Predict
+from router.edge.prediction import Desk
 from router.edge.v2 import CODEC
 from router.errors import NotFound
 from router.settings import Settings
@@ -22,14 +23,12 @@ def test_a_refusal_keeps_nothing_of_the_request() -> None:
         raised.append(weakref.ref(error))
         raise error
 
-    async def write(*_: Any) -> None:
-        pass
-
     async def receive() -> Any:
         raise AssertionError("no body is read")
 
-    stub: Any = SimpleNamespace(write=write, count=lambda *_: None)
-    predict = Predict(Settings(), stub, stub, stub, stub)
+    ledger: Any = SimpleNamespace(push=lambda _, written: written(None), count=lambda *_: None, router="r0")
+    stub: Any = SimpleNamespace()
+    predict = Predict(Desk(Settings(), stub, stub, ledger, stub))
     scope = {"path": "/v2/models//infer", "method": "POST", "headers": []}
     gc.disable()
     try:

@@ -1,0 +1,261 @@
+"""One prediction, from its path to its recorded answer: the one handler, whatever protocol and way it came by.
+
+It runs through without a task or a thread where nothing has to be waited for but the replica; where something
+has (a table to confirm, a coding to undo, a large body) it goes on in a task of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from functools import partial
+from time import monotonic
+from typing import Any
+
+import structlog
+
+from router.documents import Signature, Version
+from router.edge import compression
+from router.edge.answer import Answer, failure
+from router.edge.chooser import choose_now, confirmed
+from router.edge.codec import Address, Call, Codec
+from router.edge.inbound import Inbound
+from router.edge.ledger import Ledger
+from router.edge.offload import HEAVY, Offload
+from router.edge.passage import Passage
+from router.edge.record import known_json, record
+from router.errors import MethodNotAllowed, ModelFailed, NotFound, PointsmanError
+from router.journal.journal import LogUnavailable
+from router.route.watch import Watch
+from router.settings import Settings
+from router.tensors import check_rows, nonfinite
+from router.upstream.upstream import Upstream
+from router.upstream.work import Item, Result
+
+log = structlog.get_logger(__name__)
+
+Sink = Callable[[Answer], None]
+
+
+class Desk:
+    """What all predictions of a router share."""
+
+    def __init__(
+        self, settings: Settings, watch: Watch, upstream: Upstream, ledger: Ledger, offload: Offload
+    ) -> None:
+        self.settings = settings
+        self.watch = watch
+        self.upstream = upstream
+        self.ledger = ledger
+        self.offload = offload
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Goes on in a task, kept alive until it ends."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+class Prediction:
+    """To the lane it is the future of its item; `sink` gets the answer once its record is written."""
+
+    __slots__ = ("_answer", "_call", "_desk", "_error", "_over", "_sink", "body", "codec", "passage")
+
+    def __init__(self, desk: Desk, inbound: Inbound, codec: Codec, sink: Sink) -> None:
+        self._desk = desk
+        self._sink: Sink | None = sink
+        self._over = False
+        self._call: Call | None = None
+        self._answer: Answer | None = None
+        self._error: PointsmanError | None = None
+        self.codec = codec
+        self.body = b""
+        self.passage = Passage(inbound, codec.name)
+
+    # -- the way in ----------------------------------------------------------------------------------------
+
+    def accept(self, where: Callable[[str], Address], method: str, path: str) -> Address:
+        """Reads the path; raises NotFound, MethodNotAllowed, BadInput for a bad time-out."""
+        address = where(path)
+        self.passage.model = address.model
+        self.passage.known = address.model in self._desk.watch.table.entries
+        if method != "POST":
+            raise MethodNotAllowed(f"{method[:20]} is not allowed here, POST is")
+        self.deadline()
+        return address
+
+    def deadline(self) -> float:
+        """When the caller's time is over, by `time.monotonic`; raises BadInput for a bad header."""
+        longest = self.passage.inbound.timeout_ms(self._desk.settings.request_timeout_ms)
+        return self.passage.started + longest / 1e3
+
+    def begin(self, address: Address, body: bytes) -> None:
+        """Goes all the way to the lane, at once where it can; never raises."""
+        if self._over:
+            return
+        self.body = body
+        try:
+            if self._must_wait(body):
+                self._desk.spawn(self._begin_slowly(address))
+                return
+            version, signature = self._choose(address)
+            self._submit(version, self.codec.decode(self.passage.inbound, body, signature))
+        except Exception as error:
+            self.set_exception(error)
+
+    def _must_wait(self, body: bytes) -> bool:
+        return (
+            len(body) > HEAVY
+            or b"content-encoding" in self.passage.inbound.headers
+            or not self._desk.watch.fresh
+        )
+
+    async def _begin_slowly(self, address: Address) -> None:
+        desk, inbound = self._desk, self.passage.inbound
+        try:
+            self.body = await compression.received(inbound, self.body, desk.settings.tensor_body_bytes)
+            await confirmed(desk.watch, self.passage)
+            version, signature = self._choose(address)
+            if self.codec.json_bytes(inbound, self.body) <= HEAVY:
+                call = self.codec.decode(inbound, self.body, signature)
+            else:
+                work = partial(self.codec.decode, inbound, self.body, signature)
+                call = await desk.offload.run(self.deadline(), work)
+            if not self._over:
+                self._submit(version, call)
+        except Exception as error:
+            self.set_exception(error)
+
+    def _choose(self, address: Address) -> tuple[Version, Signature]:
+        version = choose_now(self._desk.watch, self.passage, address.pin).target.version
+        if version.signature is None:
+            raise NotFound(
+                f"version {version.version} of model {version.model} takes no tensors", code="no_tensors"
+            )
+        return version, version.signature
+
+    def _submit(self, version: Version, call: Call) -> None:
+        assert self.passage.choice is not None
+        assert version.signature is not None
+        self._call = call
+        rows = check_rows(call.inputs, version.signature) if version.rowwise else 0
+        size = sum(array.nbytes for array in call.inputs.values())
+        item = Item(call.inputs, rows, size, self.deadline(), monotonic(), self)
+        self.passage.item = item
+        self._desk.upstream.submit(self.passage.choice.target, item)
+
+    # -- the lane's view of it -----------------------------------------------------------------------------
+
+    def done(self) -> bool:
+        """Whether it waits for nothing any more."""
+        return self._over
+
+    def set_result(self, result: Result) -> None:
+        """The outputs are there."""
+        if self._over:
+            return
+        self._over = True
+        self.passage.batch_rows = result.batch_rows
+        try:
+            if sum(array.nbytes for array in result.outputs.values()) > HEAVY:
+                self._desk.spawn(self._encode_slowly(result))
+            else:
+                self._answered(self._encoding(result)())
+        except Exception as error:
+            self._failed(error)
+
+    def set_exception(self, error: BaseException) -> None:
+        """There will be no outputs; also for what fails before the lane."""
+        if not self._over:
+            self._over = True
+            self._failed(error)
+
+    def abandon(self) -> None:
+        """The caller left: nothing more is computed or sent for it."""
+        self._over = True
+        self._sink = None
+
+    # -- the way out ---------------------------------------------------------------------------------------
+
+    def _encoding(self, result: Result) -> Callable[[], Answer]:
+        """How the answer is made; raises ModelFailed for outputs nobody may have."""
+        assert self.passage.choice is not None
+        assert self._call is not None
+        version = self.passage.choice.target.version
+        if not result.finite and (name := nonfinite(result.outputs)) is not None:
+            raise ModelFailed(
+                f"version {version.version} of model {version.model}: output {name} is not finite",
+                code="nonfinite_output",
+                field=name,
+            )
+        call = Call({}, self._call.memo)
+        return partial(self.codec.encode, call, result.outputs, version.model, version.version)
+
+    async def _encode_slowly(self, result: Result) -> None:
+        try:
+            self._answered(await self._desk.offload.run(self.deadline(), self._encoding(result)))
+        except Exception as error:
+            self._failed(error)
+
+    def _failed(self, error: BaseException) -> None:
+        if not isinstance(error, PointsmanError):
+            passage = self.passage
+            log.error(
+                "request_failed",
+                request_id=passage.inbound.request_id,
+                model=passage.model,
+                exc_info=error,
+            )
+            error = PointsmanError("internal error")
+        # Its frames hold the body, and this object holds it: a cycle that would wait for the collector.
+        self._error = error.with_traceback(None)
+        self._answered(failure(self._error))
+
+    def _answered(self, answer: Answer) -> None:
+        """The record goes before the answer's first byte."""
+        if self._sink is None:
+            return
+        self._answer = answer
+        desk, passage, limit = self._desk, self.passage, self._desk.settings.log_payload_bytes
+        error = self._error
+        entry = record(
+            passage,
+            desk.ledger.router,
+            status=answer.status,
+            error=None if error is None else error.message,
+            total_ms=(monotonic() - passage.started) * 1e3,
+            request=self.codec.excerpt(passage.inbound, self.body, limit),
+            response=self.codec.answer_excerpt(answer, limit)
+            if error is None
+            else known_json(answer.body, limit),
+        )
+        desk.ledger.push(entry, self._recorded)
+
+    def _recorded(self, refused: Exception | None) -> None:
+        answer, passage = self._answer, self.passage
+        assert answer is not None
+        if refused is not None:
+            if not isinstance(refused, LogUnavailable):
+                log.error("record_failed", request_id=passage.inbound.request_id, exc_info=refused)
+                refused = PointsmanError("internal error")
+            answer = failure(refused)
+        answer.headers += passage.headers()
+        if answer.status == 405:
+            answer.headers.append((b"allow", b"POST"))
+        if self._error is not None and self._error.closes:
+            answer.headers.append((b"connection", b"close"))
+        self._desk.ledger.count(passage, answer.status)
+        if len(answer.body) >= compression.SMALLEST:
+            self._desk.spawn(self._compress(answer))
+        else:
+            self._deliver(answer)
+
+    async def _compress(self, answer: Answer) -> None:
+        await compression.compress(self.passage.inbound, answer)
+        self._deliver(answer)
+
+    def _deliver(self, answer: Answer) -> None:
+        sink, self._sink = self._sink, None
+        if sink is not None:
+            sink(answer)
