@@ -18,9 +18,9 @@ import pytest
 from router.agent import agent as agents
 from router.agent import leftovers, probe
 from router.agent.agent import Agent
-from router.halt import halt
 from router.agent.place import Place
 from router.documents import Replica, ReplicaState, RouterLease
+from router.halt import halt
 from router.registry.connection import connect
 from router.registry.registry import Registry
 from router.settings import Settings

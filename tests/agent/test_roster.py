@@ -9,10 +9,10 @@ from collections.abc import Awaitable, Callable
 import orjson
 
 from router.agent.follow import AWAY, News
-from router.halt import halt
 from router.agent.place import Place
 from router.agent.roster import Roster
 from router.documents import ModelState, Replica
+from router.halt import halt
 from router.registry.connection import connect
 from router.registry.registry import Registry
 from tests.agent.conftest import Server
