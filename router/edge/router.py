@@ -65,7 +65,7 @@ class Router:
             )
         )
         me = Identity(router_id, node, os.getpid(), settings.lease_ms, settings.poll_ms)
-        registry = Registry(connect(redis_url, name=router_id))
+        registry = self._registry = Registry(connect(redis_url, name=router_id))
         self._watch = Watch(
             registry,
             self._upstream,
@@ -115,6 +115,7 @@ class Router:
             await self._tunnels.close(settings.drain_ms / 1e3)
         finally:
             await self._watch.close()
+            await self._registry.close()
             await self._upstream.close()
             self._offload.close()
             inner.should_exit = True

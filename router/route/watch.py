@@ -200,9 +200,10 @@ class Watch:
     async def _apply(self, states: Mapping[str, ModelState], revision: int) -> None:
         """Builds and connects the entries, then swaps the table in one assignment."""
         entries: dict[str, Entry] = {}
-        for model, state in states.items():
-            entry = self._entry(state)
+        for model, found in states.items():
             before = self.table.entries.get(model)
+            state = self._not_older(found, before)
+            entry = self._entry(state)
             unreachable = await self._upstreams.prepare(entry)
             why = not_ready(before, entry) or unreachable
             # The first table is taken as it is; later a change of route waits for its targets.
@@ -217,6 +218,15 @@ class Watch:
         self._upstreams.retain(self.table, list(entries))
         if self._save_at is None:
             self._save_at = max(clock(), self._saved_at + SAVE_EVERY)
+
+    def _not_older(self, state: ModelState, before: Entry | None) -> ModelState:
+        """A Redis that lost a route (flushed, restored from an older snapshot) does not take it from callers."""
+        epoch = state.route.epoch if state.route is not None else 0
+        if before is None or before.route.epoch <= epoch:
+            return state
+        log.error("route_regressed", model=state.model, stored=epoch, known=before.route.epoch)
+        self.regressed = True
+        return msgspec.structs.replace(state, route=before.route)
 
     def _entry(self, state: ModelState) -> Entry:
         versions = {

@@ -44,6 +44,11 @@ class RedisServer:
         assert self.process is not None
         os.kill(self.process.pid, signal.SIGSTOP)
 
+    def resume(self) -> None:
+        """End a pause."""
+        assert self.process is not None
+        os.kill(self.process.pid, signal.SIGCONT)
+
     def close(self) -> None:
         """End it and remove what it wrote."""
         self.kill()
