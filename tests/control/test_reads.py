@@ -199,7 +199,7 @@ def test_status_with_the_notes_of_up(here: Installation, tmp_path: Path) -> None
 
 
 def test_a_password_of_redis_stays_inside(here: Installation) -> None:
-    from router.control.status import _without_password
+    from router.registry.connection import without_password
 
-    assert _without_password("redis://user:secret@host:6379/0") == "redis://host:6379/0"
-    assert _without_password("unix:///run/redis.sock") == "unix:///run/redis.sock"
+    assert without_password("redis://user:secret@host:6379/0") == "redis://host:6379/0"
+    assert without_password("unix:///run/redis.sock") == "unix:///run/redis.sock"
