@@ -34,7 +34,8 @@ class Fleet:
         if redis_url is not None:
             self._options += ["--redis-url", redis_url]
         self.env = {name: value for name, value in os.environ.items() if not name.startswith("POINTSMAN_")}
-        self.env |= {"XDG_STATE_HOME": str(self.folder / "state"), **(env or {})}
+        own = {"XDG_STATE_HOME": str(self.folder / "state"), "BENTOML_HOME": str(self.folder / "bentoml")}
+        self.env |= {**own, **(env or {})}
         self.process: subprocess.Popen[bytes] | None = None
         self.log = self.folder / "up.out"
         self.control = httpx.Client(base_url=f"http://127.0.0.1:{self.control_port}/api/v1", timeout=70)

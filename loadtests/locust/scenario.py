@@ -96,13 +96,13 @@ class Outcome:
 
 
 def release_bento(fleet: Fleet, model: str, version: str) -> None:
-    """Builds an example service into the installation's store, registers and deploys it."""
+    """Builds an example service into the store of the installation's user, registers and deploys it."""
     (folder,) = custom.examples((f"{model}/{version}",))
-    tag = custom.build(folder, fleet.data_dir / "bentoml")
+    tag = custom.build(folder, Path(fleet.env["BENTOML_HOME"]))
     words = ["register", "--bento", tag, "--model", model, "--version", version, "--json"]
     done = fleet.cli(*words)
     if done.returncode:
         raise AssertionError(f"pointsman {' '.join(words)}: {done.stderr or done.stdout}")
     # Its environment may have to be built first.
     place = f"/models/{model}/versions/{version}/deploy"
-    fleet.ask("POST", place, params={"wait": 60}, json={"replicas": 1})
+    fleet.ask("POST", place, params={"wait": 600}, json={"replicas": 1}, timeout=620)
