@@ -34,6 +34,24 @@ def test_steady_runs_and_counts_by_version() -> None:
     assert 0 < row["p50_ms"] <= row["p99_ms"]
 
 
+@pytest.mark.fleet
+def test_streams_of_a_custom_service_hold_their_version_through_flips() -> None:
+    """The example service in its own environment, built here, both versions of it."""
+    done = subprocess.run(
+        [sys.executable, "-m", "loadtests.locust", "stream", "--seconds", "4", "--json"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (outcome,) = json.loads(done.stdout)
+    versions = {row["version"] for row in outcome["requests"] if row["name"] == "stream, whole"}
+    assert versions == {"1", "2"}
+    assert all(check["holds"] for check in outcome["checks"])
+
+
 def answered(version: str, epoch: int, **more: str) -> dict[str, str]:
     return {"x-model-version": version, "x-route-epoch": str(epoch), **more}
 
