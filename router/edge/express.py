@@ -55,26 +55,12 @@ def small_prediction(url: bytes, headers: list[tuple[bytes, bytes]]) -> Reading 
     return None
 
 
-class Nobody:
-    """Stands where uvicorn keeps the event that wakes an application: here none sleeps."""
-
-    __slots__ = ("_cycle",)
-
-    def __init__(self, cycle: Cycle) -> None:
-        self._cycle = cycle
-
-    def set(self) -> None:
-        """uvicorn says that something changed; if the caller left, so does the prediction."""
-        if self._cycle.disconnected:
-            self._cycle.leave()
-
-
 class Cycle:
     """One request and its answer, in the place of uvicorn's own RequestResponseCycle."""
 
     __slots__ = (
-        "_desk", "_parts", "_protocol", "_timer", "_where", "disconnected", "keep_alive", "message_event",
-        "prediction", "response_complete", "response_started",
+        "_desk", "_parts", "_protocol", "_timer", "_where", "disconnected", "keep_alive", "prediction",
+        "response_complete", "response_started",
     )  # fmt: skip
 
     def __init__(
@@ -88,13 +74,22 @@ class Cycle:
     ) -> None:
         self.disconnected = self.response_complete = self.response_started = False
         self.keep_alive = keep_alive
-        self.message_event = Nobody(self)
         self.prediction = Prediction(desk, Inbound.of_headers(headers), codec, self.respond)
         self._protocol = protocol
         self._desk = desk
         self._where = where
         self._parts: list[bytes] = []
         self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def message_event(self) -> Cycle:
+        """Where uvicorn keeps the event that wakes an application: here none sleeps, and `set` is ours."""
+        return self
+
+    def set(self) -> None:
+        """uvicorn says that something changed; if the caller left, so does the prediction."""
+        if self.disconnected:
+            self.leave()
 
     def add(self, part: bytes) -> None:
         """A piece of the body; its announced length bounds it."""

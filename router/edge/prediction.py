@@ -257,5 +257,6 @@ class Prediction:
 
     def _deliver(self, answer: Answer) -> None:
         sink, self._sink = self._sink, None
+        self.passage.item = None  # the item knows this object: a ring that only the collector would free
         if sink is not None:
             sink(answer)

@@ -28,7 +28,8 @@ IDLE_KEPT = 32
 class Door:
     """One replica: how many exchanges are under way, and connections that wait for the next."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, model: str, address: str) -> None:
+        self.model = model
         self.address = address
         self.busy = 0
         self._closed = False
@@ -120,21 +121,24 @@ class Doors:
             f"version {version.version} of model {version.model} has no ready replica", code="not_ready"
         )
 
-    def retain(self, replicas: set[str]) -> None:
-        """Closes the idle connections of replicas that are no longer known."""
-        for name in self._doors.keys() - replicas:
-            self._doors.pop(name).close()
+    def retain(self, models: set[str], replicas: set[str]) -> None:
+        """Closes the idle connections of those replicas of `models` that are no longer known."""
+        for name in [name for name, door in self._doors.items() if door.model in models]:
+            if name not in replicas:
+                self._doors.pop(name).close()
 
     def close(self) -> None:
         """Closes everything idle."""
-        self.retain(set())
+        for door in self._doors.values():
+            door.close()
+        self._doors.clear()
 
     def _door(self, replica: Replica) -> Door:
         door = self._doors.get(replica.id)
         if door is None or door.address != replica.address:
             if door is not None:
                 door.close()
-            door = self._doors[replica.id] = Door(replica.address)
+            door = self._doors[replica.id] = Door(replica.model, replica.address)
         return door
 
 

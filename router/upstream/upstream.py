@@ -56,11 +56,11 @@ class Upstream:
 
     def retain(self, table: Table, models: list[str]) -> None:
         """Closes the lanes of `models` whose version is no longer in the table."""
-        for key in [key for key in self._lanes if key[0] in models]:
-            entry = table.entries.get(key[0])
-            if entry is None or key[1] not in entry.targets:
+        changed = {model: entry for model in models if (entry := table.entries.get(model)) is not None}
+        for key in [key for key in self._lanes if key[0] in changed]:
+            if key[1] not in changed[key[0]].targets:
                 self._lanes.pop(key).close()
-        self.doors.retain(set(addresses(table.entries.values())))
+        self.doors.retain(set(changed), set(addresses(changed.values())))
 
     def submit(self, target: Target, item: Item) -> None:
         """Hands an item to the lane of its version. Raises Unavailable `not_ready` or `overloaded`."""
