@@ -11,7 +11,7 @@ import msgspec
 import yaml
 
 from services.datatype import DATATYPES
-from services.document import ArtifactFile, Golden, Signature, TensorSpec
+from services.document import ArtifactFile, Signature, TensorSpec
 from services.refusal import Refusal
 
 MAX_BYTES: Final = 1 << 20
@@ -75,12 +75,6 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             inputs=tuple(map(_plain_spec, self.signature.inputs)),
             outputs=tuple(map(_plain_spec, self.signature.outputs)),
         )
-
-    def stated_golden(self) -> Golden | None:
-        """The golden vectors' entry, if the manifest has one."""
-        if self.golden is None:
-            return None
-        return Golden(inputs=self.golden.inputs, atol=self.golden.atol, sha256=self.golden.sha256)
 
     def rest(self) -> dict[str, Any]:
         """The parts kept as given."""

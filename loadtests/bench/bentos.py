@@ -21,7 +21,7 @@ import httpx
 
 import bentos.custom
 from loadtests.bench.tree import Root
-from loadtests.fleet import BIN, free_ports, wait_for
+from loadtests.fleet import free_ports, wait_for
 
 SERVICES: Final = Path(__file__).with_name("services")
 READY_S: Final = 60.0
@@ -155,9 +155,3 @@ class Server:
             return httpx.get(f"http://127.0.0.1:{self.port}/readyz", timeout=2).status_code == 200
         except httpx.HTTPError:
             return False
-
-
-def version_of_bentoml() -> str:
-    """As the command line says it."""
-    done = subprocess.run([str(BIN / "bentoml"), "--version"], capture_output=True, text=True, check=True)
-    return done.stdout.strip().rpartition(" ")[2]

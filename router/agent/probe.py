@@ -25,17 +25,6 @@ async def status(address: str, path: str, timeout: float) -> int:
     return int(parts[1])
 
 
-async def accepts(address: str, timeout: float) -> bool:
-    """Whether a connection to `address` is accepted within `timeout` seconds."""
-    try:
-        async with asyncio.timeout(timeout):
-            _, writer = await _connect(address)
-    except (OSError, TimeoutError):
-        return False
-    writer.close()
-    return True
-
-
 async def _connect(address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     kind, _, rest = address.partition(":")
     if kind == "unix":

@@ -23,7 +23,6 @@ TEXTS = ("version", "reason")
 MANIFEST_BYTES = 1 << 20
 TEXT_BYTES = 8 << 10
 HEADER_BYTES = 8 << 10
-PARTS = 8
 FLUSH_BYTES = 1 << 20
 IDLE_S = 30.0
 WHOLE_S = 3600.0

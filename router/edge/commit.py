@@ -8,7 +8,8 @@ from typing import Any
 
 from router.journal.journal import Journal
 
-Written = Callable[[Exception | None], None]
+Written = Callable[[str, Exception | None], None]
+"""Gets the record id (empty: dropped under `log_on_full: serve`), or why nothing was written."""
 
 
 class Commits:
@@ -16,24 +17,27 @@ class Commits:
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._waiting: list[tuple[dict[str, Any], asyncio.Future[str] | Written]] = []
+        self._waiting: list[tuple[dict[str, Any], Written]] = []
 
     def push(self, record: dict[str, Any], written: Written) -> None:
-        """The same without waiting: `written` is called with None, or with why nothing was written."""
+        """Writes the record at the end of this turn of the loop, then calls `written`."""
         if not self._waiting:
             asyncio.get_running_loop().call_soon(self._flush)
         self._waiting.append((record, written))
 
     async def append(self, record: dict[str, Any]) -> str:
-        """The record id, once the record is written; empty where it was dropped under `log_on_full: serve`.
+        """The same, waiting; raises LogUnavailable under `log_on_full: refuse`."""
+        done: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
-        Raises LogUnavailable under `refuse`.
-        """
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[str] = loop.create_future()
-        if not self._waiting:
-            loop.call_soon(self._flush)
-        self._waiting.append((record, done))
+        def written(record_id: str, refused: Exception | None) -> None:
+            if done.done():
+                return
+            if refused is None:
+                done.set_result(record_id)
+            else:
+                done.set_exception(refused)
+
+        self.push(record, written)
         return await done
 
     def _flush(self) -> None:
@@ -41,14 +45,8 @@ class Commits:
         try:
             ids = self._journal.append([record for record, _ in waiting])
         except Exception as error:
-            for _, done in waiting:
-                if not isinstance(done, asyncio.Future):
-                    done(error)
-                elif not done.done():
-                    done.set_exception(error)
+            for _, written in waiting:
+                written("", error)
             return
-        for position, (_, done) in enumerate(waiting):
-            if not isinstance(done, asyncio.Future):
-                done(None)
-            elif not done.done():
-                done.set_result(ids[position] if ids else "")
+        for position, (_, written) in enumerate(waiting):
+            written(ids[position] if ids else "", None)

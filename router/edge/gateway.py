@@ -18,7 +18,7 @@ from router.edge.readiness import Readiness
 
 
 class Gateway:
-    """The ASGI application of a router. Measured: Starlette's own path costs more than a small prediction."""
+    """The ASGI application of a router: the hot paths before Starlette, everything else by it."""
 
     def __init__(
         self, predict: Predict, passthrough: PassThrough, readiness: Readiness, others: list[Route]

@@ -232,7 +232,7 @@ class Prediction:
         )
         desk.ledger.push(entry, self._recorded)
 
-    def _recorded(self, refused: Exception | None) -> None:
+    def _recorded(self, _: str, refused: Exception | None) -> None:
         answer, passage = self._answer, self.passage
         assert answer is not None
         if refused is not None:

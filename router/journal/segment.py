@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-LF = 0x0A
 OVERHEAD = 10
 """Bytes a line adds to its JSON: eight hex digits, a space, a line feed."""
 

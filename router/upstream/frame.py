@@ -6,7 +6,6 @@ Frame = u32 little-endian length of the header | msgpack header | padding to 8 |
 from __future__ import annotations
 
 import struct
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -83,9 +82,3 @@ def _strings(body: bytes, position: int, size: int, count: int) -> Array:
         out[index] = body[position : position + length]
         position += length
     return out
-
-
-def header_of(body: bytes) -> Any:
-    """The decoded msgpack header of any frame, for tests and tools."""
-    (length,) = _LENGTH.unpack_from(body)
-    return msgspec.msgpack.decode(memoryview(body)[4 : 4 + length])

@@ -26,7 +26,9 @@ def test_a_refusal_keeps_nothing_of_the_request() -> None:
     async def receive() -> Any:
         raise AssertionError("no body is read")
 
-    ledger: Any = SimpleNamespace(push=lambda _, written: written(None), count=lambda *_: None, router="r0")
+    ledger: Any = SimpleNamespace(
+        push=lambda _, written: written("", None), count=lambda *_: None, router="r0"
+    )
     stub: Any = SimpleNamespace()
     predict = Predict(Desk(Settings(), stub, stub, ledger, stub))
     scope = {"path": "/v2/models//infer", "method": "POST", "headers": []}
