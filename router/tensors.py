@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -40,8 +42,12 @@ def tensor_from_json(value: object, spec: TensorSpec, field: str) -> Array:
     """
     if spec.datatype == "BYTES":
         return _strings(value, spec, field)
-    array = _numbers(value, spec, field)
     wanted = DTYPES[spec.datatype]
+    array = _read(value, spec, field)
+    exact = _EXACT.get(spec.datatype)
+    if exact is not None and array.dtype == np.float64 and _below(array, exact):
+        return array.astype(wanted)
+    array = _numbers(array, value, spec, field)
     if array.dtype == wanted:
         return array
     return _cast(array, wanted, spec, field)
@@ -54,8 +60,11 @@ def check_shape(array: Array, spec: TensorSpec, field: str) -> None:
 
 def check_dims(shape: tuple[int, ...], spec: TensorSpec, field: str) -> None:
     """The same for a shape alone."""
-    if len(shape) == len(spec.shape) and all(
-        want in (-1, have) for want, have in zip(spec.shape, shape, strict=True)
+    wanted = spec.shape
+    if shape == wanted or (len(shape) == len(wanted) and wanted[0] == -1 and shape[1:] == wanted[1:]):
+        return
+    if len(shape) == len(wanted) and all(
+        want in (-1, have) for want, have in zip(wanted, shape, strict=True)
     ):
         return
     raise BadInput(
@@ -81,11 +90,19 @@ def check_rows(inputs: dict[str, Array], signature: Signature) -> int:
     return rows
 
 
-def _numbers(value: object, spec: TensorSpec, field: str) -> Array:
+def _read(value: object, spec: TensorSpec, field: str) -> Array:
     try:
-        array: Array = np.array(value)
+        return np.array(value)
     except (ValueError, OverflowError) as error:
         raise BadInput(f"input {spec.name}: rows of unequal length", code="bad_shape", field=field) from error
+
+
+def _below(array: Array, bound: int) -> bool:
+    """Whether no number reaches `bound` in magnitude, told by the sum of their squares: false if unsure."""
+    return bool(np.vdot(array, array) < bound * bound)
+
+
+def _numbers(array: Array, value: object, spec: TensorSpec, field: str) -> Array:
     if array.dtype.kind in "iufb":
         if array.size == 0:
             return array.astype(DTYPES[spec.datatype])
@@ -244,9 +261,14 @@ def json_ready(array: Array) -> Any:
     return flat.reshape(out.shape).tolist()
 
 
-def nonfinite(outputs: dict[str, Array]) -> str | None:
+def nonfinite(outputs: Mapping[str, Array]) -> str | None:
     """The name of the first output with NaN or infinity, or None."""
     for name, array in outputs.items():
-        if array.dtype.kind == "f" and not bool(np.isfinite(array).all()):
+        if array.dtype.kind != "f":
+            continue
+        # A finite sum of squares has only finite terms; an infinite one may be an overflow.
+        if array.dtype != np.float16 and math.isfinite(np.vdot(array, array)):
+            continue
+        if not bool(np.isfinite(array).all()):
             return name
     return None

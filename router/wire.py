@@ -31,6 +31,13 @@ class StrictProtocol(HttpToolsProtocol):
         self._begun = False
         self._messages = self._head_size = self._fields = 0
         self._head_timer: asyncio.TimerHandle | None = None
+        self._rests_since = 0.0
+
+    @property
+    def resting(self) -> bool:
+        """Whether the connection is between two requests: nothing of a next one is here, and no answer is due."""
+        cycle = self.cycle
+        return not self._begun and (cycle is None or cycle.response_complete) and not self.pipeline
 
     # -- asyncio's side ------------------------------------------------------------------------------------
 
@@ -42,11 +49,11 @@ class StrictProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing is timed any more."""
         self._unwatch_head()
+        self._unset_keepalive_if_required()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Feeds the parser; an offered upgrade that nobody takes is ignored, as RFC 9110 allows."""
-        self._unset_keepalive_if_required()
         before = self._messages
         try:
             self.parser.feed_data(data)
@@ -106,6 +113,36 @@ class StrictProtocol(HttpToolsProtocol):
     def between_requests(self) -> None:
         """A request is whole and no other has begun."""
         self._in_head, self._begun, self._head_size = True, False, 0
+
+    # -- rest ----------------------------------------------------------------------------------------------
+
+    def on_response_complete(self) -> None:
+        """An answer is out: the next request that waits begins, or the connection rests."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+            return
+        # One timer a connection, not one an answer: it looks when it fires.
+        self._rests_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._watch_rest(self.timeout_keep_alive)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Closes a connection that rested for the whole time; the next answer watches one that did not rest."""
+        self.timeout_keep_alive_task = None
+        if self.transport.is_closing() or not self.resting:
+            return
+        left = self._rests_since + self.timeout_keep_alive - self.loop.time()
+        if left > 0.001:
+            self._watch_rest(left)
+        else:
+            self.transport.close()
+
+    def _watch_rest(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
 
     # -- upgrades ------------------------------------------------------------------------------------------
 

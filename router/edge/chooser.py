@@ -6,7 +6,8 @@ import random
 
 from router.edge.passage import Passage
 from router.errors import BadInput, Unavailable
-from router.route.choice import Choice, choose, entry_of
+from router.route.choice import choose, entry_of
+from router.route.table import Choice
 from router.route.watch import Watch
 
 
@@ -41,8 +42,7 @@ def choose_now(watch: Watch, passage: Passage, pinned: str | None) -> Choice:
                 field="x-model-version",
             )
         pin = pinned
-    kind, _, name = entry.route.sticky_key.partition(":")
-    if kind == "header":
-        passage.key = passage.inbound.text(name.encode())
+    if entry.sticky_header is not None:
+        passage.key = passage.inbound.text(entry.sticky_header)
     passage.choice = choose(entry, pin, passage.key, random.random())
     return passage.choice

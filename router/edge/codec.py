@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from router.documents import Signature
 from router.edge.answer import Answer
 from router.edge.inbound import Inbound
 from router.tensors import Array
+from router.upstream.work import Result
 
 
 @dataclass(slots=True)
@@ -19,8 +21,7 @@ class Call:
     memo: Any = None
 
 
-@dataclass(frozen=True, slots=True)
-class Excerpt:
+class Excerpt(NamedTuple):
     """A body as it stands in the log: a JSON value (or a fragment of one), and whether it was cut."""
 
     value: Any
@@ -43,14 +44,17 @@ class Codec(Protocol):
     def decode(self, inbound: Inbound, body: bytes, signature: Signature) -> Call:
         """The tensors of a body; raises BadInput naming the input."""
 
-    def encode(self, call: Call, outputs: dict[str, Array], model: str, version: str) -> Answer:
+    def encode(self, call: Call, outputs: Mapping[str, Array], model: str, version: str) -> Answer:
         """The answer with status 200; raises BadInput where the caller's form cannot carry the outputs."""
+
+    def encode_rows(self, memo: Any, result: Result, model: str, version: str) -> Answer | None:
+        """The same, byte for byte, from what the callers of a batch share; None where that does not serve."""
 
     def json_bytes(self, inbound: Inbound, body: bytes) -> int:
         """How many bytes of a body are JSON: what decoding it costs."""
 
-    def excerpt(self, inbound: Inbound, body: bytes, limit: int) -> Excerpt:
-        """A request body for the log, at most `limit` bytes of it; never raises."""
+    def excerpt(self, inbound: Inbound, body: bytes, limit: int, *, read: bool = False) -> Excerpt:
+        """A request body for the log, at most `limit` bytes of it; never raises. `read`: it was decoded."""
 
     def answer_excerpt(self, answer: Answer, limit: int) -> Excerpt:
         """An answer's body for the log, likewise."""

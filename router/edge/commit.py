@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
 
 from router.journal.journal import Journal
 
@@ -17,15 +16,15 @@ class Commits:
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._waiting: list[tuple[dict[str, Any], Written]] = []
+        self._waiting: list[tuple[bytes, Written]] = []
 
-    def push(self, record: dict[str, Any], written: Written) -> None:
+    def push(self, record: bytes, written: Written) -> None:
         """Writes the record at the end of this turn of the loop, then calls `written`."""
         if not self._waiting:
             asyncio.get_running_loop().call_soon(self._flush)
         self._waiting.append((record, written))
 
-    async def append(self, record: dict[str, Any]) -> str:
+    async def append(self, record: bytes) -> str:
         """The same, waiting; raises LogUnavailable under `log_on_full: refuse`."""
         done: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 

@@ -7,77 +7,57 @@ through ASGI.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from router.edge import v1, v2
 from router.edge.answer import Answer
-from router.edge.codec import Address, Codec
-from router.edge.inbound import Inbound
-from router.edge.offload import HEAVY
+from router.edge.head import Head
 from router.edge.prediction import Desk, Prediction
-from router.errors import PointsmanError, ReceiveTimeout
+from router.errors import ReceiveTimeout
 
 if TYPE_CHECKING:
     from router.edge.protocol import GatewayProtocol
 
-Reading = tuple[Codec, Callable[[str], Address]]
-
-# Prediction paths: their beginning and end, who reads bodies and who reads the path.
-TENSOR_PATHS: tuple[tuple[str, str, Codec, Callable[[str], Address]], ...] = (
-    ("/v1/models/", ":predict", v1.CODEC, v1.address),
-    ("/v2/models/", "/infer", v2.CODEC, v2.address),
-)
-_BYTES: tuple[tuple[bytes, bytes, Reading], ...] = tuple(
-    (a.encode(), z.encode(), (codec, where)) for a, z, codec, where in TENSOR_PATHS
-)
+CLOSE = b"connection: close\r\n"
 
 
-def small_prediction(url: bytes, headers: list[tuple[bytes, bytes]]) -> Reading | None:
-    """Who reads this request's body and path, if it is one for the express; None: ASGI takes it."""
-    if b"%" in url or b"?" in url:
-        return None
-    length = None
-    for name, value in headers:
-        if name == b"content-length":
-            length = value
-        elif name in (b"transfer-encoding", b"expect"):
-            return None
-    if length is None or not length.isdigit() or int(length) > HEAVY:
-        return None
-    for prefix, suffix, reading in _BYTES:
-        if url.startswith(prefix) and url.endswith(suffix):
-            return reading
-    return None
+class Openings:
+    """Status line and default headers of answers as bytes; uvicorn makes new default headers each second."""
+
+    def __init__(self) -> None:
+        self._headers: list[tuple[bytes, bytes]] | None = None
+        self._lines = b""
+        self._known: dict[int, bytes] = {}
+
+    def of(self, status: int, headers: list[tuple[bytes, bytes]]) -> bytes:
+        """For one status."""
+        if headers is not self._headers:
+            self._headers = headers
+            self._lines = b"".join(b"%b: %b\r\n" % header for header in headers)
+            self._known = {}
+        known = self._known.get(status)
+        if known is None:
+            known = self._known[status] = STATUS_LINE[status] + self._lines
+        return known
 
 
 class Cycle:
     """One request and its answer, in the place of uvicorn's own RequestResponseCycle."""
 
     __slots__ = (
-        "_desk", "_parts", "_protocol", "_timer", "_where", "disconnected", "keep_alive", "prediction",
+        "_desk", "_parts", "_protocol", "_timer", "disconnected", "head", "keep_alive", "prediction",
         "response_complete", "response_started",
     )  # fmt: skip
 
-    def __init__(
-        self,
-        protocol: GatewayProtocol,
-        desk: Desk,
-        codec: Codec,
-        where: Callable[[str], Address],
-        headers: list[tuple[bytes, bytes]],
-        keep_alive: bool,
-    ) -> None:
+    def __init__(self, protocol: GatewayProtocol, desk: Desk, head: Head) -> None:
         self.disconnected = self.response_complete = self.response_started = False
-        self.keep_alive = keep_alive
-        self.prediction = Prediction(desk, Inbound.of_headers(headers), codec, self.respond)
+        self.keep_alive = head.keep_alive
+        self.head = head
+        self.prediction = Prediction(desk, head.inbound(), head.codec, self.respond)
         self._protocol = protocol
         self._desk = desk
-        self._where = where
         self._parts: list[bytes] = []
         self._timer: asyncio.TimerHandle | None = None
 
@@ -99,23 +79,18 @@ class Cycle:
         """The body is not whole yet: it has until its deadline, whatever trickles in."""
         if self._timer is None and not self.response_started:
             seconds = self._desk.settings.receive_timeout_ms / 1e3
-            with contextlib.suppress(PointsmanError):  # a bad header is told once the request is whole
-                seconds = min(seconds, self.prediction.deadline() - monotonic())
+            seconds = min(seconds, self.prediction.deadline() - monotonic())
             self._timer = asyncio.get_running_loop().call_later(seconds, self._late)
 
-    def begin(self, url: bytes) -> None:
-        """The request is whole."""
+    def whole(self) -> None:
+        """The request is whole, its body came in pieces."""
         self._unwatch()
-        if self.response_started:
-            return
-        parts = self._parts
-        try:
-            address = self.prediction.accept(self._where, "POST", url.decode("ascii"))
-        except PointsmanError as error:
-            self.prediction.body = b"".join(parts)
-            self.prediction.set_exception(error)
-            return
-        self.prediction.begin(address, parts[0] if len(parts) == 1 else b"".join(parts))
+        if not self.response_started:
+            self.begin(b"".join(self._parts))
+
+    def begin(self, body: bytes) -> None:
+        """The request is whole."""
+        self.prediction.begin(self.head.address, body)
 
     def leave(self) -> None:
         """Nobody waits for the answer."""
@@ -126,24 +101,32 @@ class Cycle:
         """Writes the whole answer at once; the next request of the connection may begin."""
         protocol = self._protocol
         self.response_started = self.response_complete = True
-        if self.disconnected or protocol.transport.is_closing():
+        transport = protocol.transport
+        if self.disconnected or transport.is_closing():
             return
-        parts = [STATUS_LINE[answer.status]]
-        for name, value in protocol.server_state.default_headers:
-            parts += (name, b": ", value, b"\r\n")
-        parts += (b"content-type: ", answer.kind, b"\r\ncontent-length: %d\r\n" % len(answer.body))
+        extra = b""
         for name, value in answer.headers:
-            parts += (name, b": ", value, b"\r\n")
+            extra += b"%b: %b\r\n" % (name, value)
             if name == b"connection":
                 self.keep_alive = False
-        if self._desk.watch.draining and self.keep_alive:
+        if self._desk.watch.draining:
             self.keep_alive = False
-        if not self.keep_alive and (b"connection", b"close") not in answer.headers:
-            parts.append(b"connection: close\r\n")
-        parts += (b"\r\n", answer.body)
-        protocol.transport.write(b"".join(parts))
+        if not self.keep_alive and CLOSE not in extra:
+            extra += CLOSE
+        body = answer.body
+        transport.write(
+            b"%bcontent-type: %b\r\ncontent-length: %d\r\n%b%b\r\n%b"
+            % (
+                protocol.openings.of(answer.status, protocol.server_state.default_headers),
+                answer.kind,
+                len(body),
+                self.prediction.passage.lines(),
+                extra,
+                body,
+            )
+        )
         if not self.keep_alive:
-            protocol.transport.close()
+            transport.close()
         protocol.on_response_complete()
 
     def _late(self) -> None:

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from router.edge.express import TENSOR_PATHS
+from router.edge.head import TENSOR_PATHS
 from router.edge.inbound import Disconnected, Inbound, Receive, Scope, Send
 from router.edge.passthrough import PassThrough
 from router.edge.predict import Predict

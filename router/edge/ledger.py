@@ -5,6 +5,8 @@ from __future__ import annotations
 from time import monotonic
 from typing import Any
 
+import orjson
+
 from router.edge.codec import Excerpt
 from router.edge.commit import Commits, Written
 from router.edge.metrics import Metrics
@@ -20,7 +22,7 @@ class Ledger:
         self._commits = commits
         self._metrics = metrics
 
-    def push(self, entry: dict[str, Any], written: Written) -> None:
+    def push(self, entry: bytes, written: Written) -> None:
         """Writes a record at the end of this turn of the loop, then calls `written`."""
         self._commits.push(entry, written)
 
@@ -51,21 +53,23 @@ class Ledger:
             request=request,
             response=Excerpt(None),
         )
-        return await self._commits.append({"event": "begin", **entry})
+        return await self._commits.append(b'{"event":"begin",' + entry[1:])
 
     async def end(self, begin: str, passage: Passage, status: int, error: str | None, sent: Any) -> None:
         """The second half, after its last byte; `sent` are the bytes each way."""
         await self._commits.append(
-            {
-                "event": "end",
-                "begin": begin,
-                "status": status,
-                "error": error,
-                "bytes": sent,
-                "attempts": [attempt.as_record() for attempt in passage.attempts],
-                "upstream_ms": None if passage.upstream_ms is None else round(passage.upstream_ms, 3),
-                "total_ms": round((monotonic() - passage.started) * 1e3, 3),
-            }
+            orjson.dumps(
+                {
+                    "event": "end",
+                    "begin": begin,
+                    "status": status,
+                    "error": error,
+                    "bytes": sent,
+                    "attempts": [orjson.Fragment(attempt.json) for attempt in passage.attempts],
+                    "upstream_ms": None if passage.upstream_ms is None else round(passage.upstream_ms, 3),
+                    "total_ms": round((monotonic() - passage.started) * 1e3, 3),
+                }
+            )
         )
 
     def count(self, passage: Passage, status: int) -> None:

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from time import monotonic
 
 from router.edge.inbound import Inbound
-from router.route.choice import Choice
+from router.route.table import Choice
 from router.upstream.work import Attempt, Item
+
+STALE = (b"x-route-stale", b"1")
 
 
 @dataclass(slots=True)
@@ -32,9 +34,14 @@ class Passage:
         """The answer headers that say who answered and why."""
         headers = [(b"x-request-id", self.inbound.request_id.encode())]
         if self.choice is not None:
-            headers.append((b"x-model-version", self.choice.version.encode()))
-            headers.append((b"x-route-epoch", b"%d" % self.choice.epoch))
-            headers.append((b"x-route-reason", self.choice.reason.encode()))
+            headers += self.choice.headers
         if self.stale:
-            headers.append((b"x-route-stale", b"1"))
+            headers.append(STALE)
         return headers
+
+    def lines(self) -> bytes:
+        """The same as they stand in an HTTP head."""
+        lines = b"x-request-id: %b\r\n" % self.inbound.request_id.encode()
+        if self.choice is not None:
+            lines += self.choice.lines
+        return lines if not self.stale else lines + b"%b: %b\r\n" % STALE

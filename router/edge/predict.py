@@ -41,7 +41,9 @@ class Predict:
             prediction.abandon()
             raise
         try:
-            return await answered
+            answer = await answered
+            answer.headers += prediction.passage.headers()
+            return answer
         except asyncio.CancelledError:
             prediction.abandon()
             raise

@@ -58,7 +58,10 @@ class Desk:
 
 
 class Prediction:
-    """To the lane it is the future of its item; `sink` gets the answer once its record is written."""
+    """To the lane it is the future of its item; `sink` gets the answer once its record is written.
+
+    The headers that its passage tells are not in the answer: each way out writes them in its own form.
+    """
 
     __slots__ = ("_answer", "_call", "_desk", "_error", "_over", "_sink", "body", "codec", "passage")
 
@@ -95,6 +98,7 @@ class Prediction:
         if self._over:
             return
         self.body = body
+        self.passage.model = address.model
         try:
             if self._must_wait(body):
                 self._desk.spawn(self._begin_slowly(address))
@@ -158,10 +162,10 @@ class Prediction:
         self._over = True
         self.passage.batch_rows = result.batch_rows
         try:
-            if sum(array.nbytes for array in result.outputs.values()) > HEAVY:
+            if result.size > HEAVY:
                 self._desk.spawn(self._encode_slowly(result))
             else:
-                self._answered(self._encoding(result)())
+                self._answered(self._encoded(result))
         except Exception as error:
             self._failed(error)
 
@@ -178,19 +182,30 @@ class Prediction:
 
     # -- the way out ---------------------------------------------------------------------------------------
 
+    def _encoded(self, result: Result) -> Answer:
+        """The answer, from what the batch shares where that serves; raises as `_encoding` does."""
+        choice, call = self.passage.choice, self._call
+        assert choice is not None
+        assert call is not None
+        answer = None
+        if result.batch.finite:
+            version = choice.target.version
+            answer = self.codec.encode_rows(call.memo, result, version.model, version.version)
+        return self._encoding(result)() if answer is None else answer
+
     def _encoding(self, result: Result) -> Callable[[], Answer]:
         """How the answer is made; raises ModelFailed for outputs nobody may have."""
         assert self.passage.choice is not None
         assert self._call is not None
-        version = self.passage.choice.target.version
-        if not result.finite and (name := nonfinite(result.outputs)) is not None:
+        version, outputs = self.passage.choice.target.version, result.outputs
+        if not result.batch.finite and (name := nonfinite(outputs)) is not None:
             raise ModelFailed(
                 f"version {version.version} of model {version.model}: output {name} is not finite",
                 code="nonfinite_output",
                 field=name,
             )
         call = Call({}, self._call.memo)
-        return partial(self.codec.encode, call, result.outputs, version.model, version.version)
+        return partial(self.codec.encode, call, outputs, version.model, version.version)
 
     async def _encode_slowly(self, result: Result) -> None:
         try:
@@ -225,7 +240,7 @@ class Prediction:
             status=answer.status,
             error=None if error is None else error.message,
             total_ms=(monotonic() - passage.started) * 1e3,
-            request=self.codec.excerpt(passage.inbound, self.body, limit),
+            request=self.codec.excerpt(passage.inbound, self.body, limit, read=self._call is not None),
             response=self.codec.answer_excerpt(answer, limit)
             if error is None
             else known_json(answer.body, limit),
@@ -240,7 +255,6 @@ class Prediction:
                 log.error("record_failed", request_id=passage.inbound.request_id, exc_info=refused)
                 refused = PointsmanError("internal error")
             answer = failure(refused)
-        answer.headers += passage.headers()
         if answer.status == 405:
             answer.headers.append((b"allow", b"POST"))
         if self._error is not None and self._error.closes:

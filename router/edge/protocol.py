@@ -8,7 +8,8 @@ from typing import Any
 
 import httptools
 
-from router.edge.express import Cycle, small_prediction
+from router.edge.express import Cycle, Openings
+from router.edge.head import LONGEST, Heads, small_prediction
 from router.edge.prediction import Desk
 from router.edge.tunnel import Tunnels
 from router.upstream.pipe import Pipe
@@ -20,10 +21,37 @@ class GatewayProtocol(StrictProtocol):
 
     tunnels: Tunnels
     desk: Desk
+    heads: Heads
+    openings: Openings
 
     # -- small predictions ---------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
+        """A whole small prediction with a head that is known needs no parser; anything else is fed to it."""
+        if not self.resting:
+            self._feed(data)
+            return
+        end = data.find(b"\r\n\r\n", 0, LONGEST + 4)
+        head = self.heads.find(data[:end]) if end > 0 else None
+        if head is not None and len(data) - end - 4 == head.length:
+            self._unwatch_head()
+            self.cycle = cycle = Cycle(self, self.desk, head)  # type: ignore[assignment]
+            cycle.begin(data[end + 4 :])
+            return
+        before, messages = self._taken(), self._messages
+        self._feed(data)
+        taken = self._taken()
+        if (
+            taken is not None
+            and taken is not before
+            and self._messages == messages + 1
+            and data.startswith(b"POST ")
+            and len(data) - end - 4 == taken.head.length
+            and self.parser is not None
+        ):
+            self.heads.learn(data[:end], taken.head)
+
+    def _feed(self, data: bytes) -> None:
         """Feeds the parser; a small prediction whose body is not whole yet gets a deadline."""
         super().data_received(data)
         cycle = self._taken()
@@ -32,19 +60,18 @@ class GatewayProtocol(StrictProtocol):
 
     def on_headers_complete(self) -> None:
         """A small prediction is taken here, everything else goes the way of ASGI."""
-        before = self.cycle
+        before, parser = self.cycle, self.parser
         if (
             (before is None or before.response_complete)
             and not self.pipeline
-            and self.parser.get_method() == b"POST"
-            and self.parser.get_http_version() == "1.1"
-            and not self.parser.should_upgrade()
+            and parser.get_method() == b"POST"
+            and parser.get_http_version() == "1.1"
+            and not parser.should_upgrade()
         ):
-            taken = small_prediction(self.url, self.headers)
-            if taken is not None:
+            head = small_prediction(self.url, self.headers, parser.should_keep_alive())
+            if head is not None:
                 self._in_head = False
-                keep_alive = self.parser.should_keep_alive()
-                self.cycle = Cycle(self, self.desk, *taken, self.headers, keep_alive)  # type: ignore[assignment]
+                self.cycle = Cycle(self, self.desk, head)  # type: ignore[assignment]
                 return
         super().on_headers_complete()
 
@@ -61,7 +88,7 @@ class GatewayProtocol(StrictProtocol):
         cycle = self._taken()
         if cycle is not None:
             self.between_requests()
-            cycle.begin(self.url)
+            cycle.whole()
         else:
             super().on_message_complete()
 
@@ -98,5 +125,11 @@ class GatewayProtocol(StrictProtocol):
 
 def protocol_class(tunnels: Tunnels, desk: Desk, head_seconds: float) -> type[GatewayProtocol]:
     """The protocol class of one router."""
-    rooms = {"tunnels": tunnels, "desk": desk, "head_seconds": head_seconds}
+    rooms = {
+        "tunnels": tunnels,
+        "desk": desk,
+        "head_seconds": head_seconds,
+        "heads": Heads(),
+        "openings": Openings(),
+    }
     return type("RouterProtocol", (GatewayProtocol,), rooms)

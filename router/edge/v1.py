@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import orjson
@@ -14,6 +15,8 @@ from router.edge.paths import checked
 from router.edge.record import excerpt, known_json
 from router.errors import BadInput, NotFound
 from router.tensors import Array, check_shape, json_ready, tensor_from_json
+from router.upstream.outputs import Outputs
+from router.upstream.work import Result
 
 Form = Literal["instances", "inputs"]
 
@@ -53,7 +56,7 @@ def decode(document: Any, signature: Signature) -> tuple[Form, dict[str, Array]]
     return ("instances" if form == "instances" else "inputs"), tensors
 
 
-def encode(form: Form, outputs: dict[str, Array]) -> bytes:
+def encode(form: Form, outputs: Mapping[str, Array]) -> bytes:
     """The answer's body: one output as plain values, several as objects by output name.
 
     Raises BadInput `use_columns` where a row form was asked of outputs that do not share their rows.
@@ -76,6 +79,33 @@ def encode(form: Form, outputs: dict[str, Array]) -> bytes:
     return orjson.dumps({"predictions": rows}, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
+def encode_rows(form: Form, result: Result) -> bytes | None:
+    """The body of `encode` from the texts that all rows of the batch share; None where they do not serve."""
+    batch = result.batch
+    if form != "instances" or not result.stop:
+        return None
+    rows = batch.memo.get(("v1",))
+    if rows is None:
+        rows = batch.memo[("v1",)] = _rows(batch)
+    return b'{"predictions":[%b]}' % b",".join(rows[result.start : result.stop]) if rows else None
+
+
+def _rows(batch: Outputs) -> list[bytes]:
+    """Every row as an instance's prediction; empty where there are no texts."""
+    columns, parts = [], []
+    for name, array in batch.arrays.items():
+        texts = batch.texts(name)
+        if texts is None:
+            return []
+        columns.append(texts)
+        value = b"%b" if array.ndim == 1 else b"[%b]"
+        parts.append(
+            value if len(batch.arrays) == 1 else orjson.dumps(name).replace(b"%", b"%%") + b":" + value
+        )
+    pattern = parts[0] if len(parts) == 1 else b"{" + b",".join(parts) + b"}"
+    return [pattern % row for row in zip(*columns, strict=True)]
+
+
 class V1:
     """The codec of `/v1/models/…:predict`."""
 
@@ -86,17 +116,22 @@ class V1:
         form, inputs = decode(parse(body), signature)
         return Call(inputs, form)
 
-    def encode(self, call: Call, outputs: dict[str, Array], model: str, version: str) -> Answer:
+    def encode(self, call: Call, outputs: Mapping[str, Array], model: str, version: str) -> Answer:
         """See `encode`."""
         return Answer(200, encode(call.memo, outputs))
+
+    def encode_rows(self, memo: Form, result: Result, model: str, version: str) -> Answer | None:
+        """See `encode_rows`."""
+        body = encode_rows(memo, result)
+        return None if body is None else Answer(200, body)
 
     def json_bytes(self, inbound: Inbound, body: bytes) -> int:
         """All of them."""
         return len(body)
 
-    def excerpt(self, inbound: Inbound, body: bytes, limit: int) -> Excerpt:
+    def excerpt(self, inbound: Inbound, body: bytes, limit: int, *, read: bool = False) -> Excerpt:
         """The JSON itself."""
-        return excerpt(body, limit)
+        return excerpt(body, limit, read=read)
 
     def answer_excerpt(self, answer: Answer, limit: int) -> Excerpt:
         """The JSON itself."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -17,6 +18,7 @@ from router.edge.v2_binary import to_raw
 from router.edge.v2_request import Wish, decode
 from router.errors import BadInput, NotFound
 from router.tensors import NAMES, Array, json_ready
+from router.upstream.work import Result
 
 LENGTH = b"inference-header-content-length"
 OCTETS = b"application/octet-stream"
@@ -39,7 +41,7 @@ def json_length(inbound: Inbound, size: int) -> int | None:
     return int(given[:12])
 
 
-def encode(wish: Wish, outputs: dict[str, Array], model: str, version: str) -> Answer:
+def encode(wish: Wish, outputs: Mapping[str, Array], model: str, version: str) -> Answer:
     """The answer: outputs in the order asked for, JSON data flat, binary data behind the JSON."""
     tails: list[bytes] = []
     tensors = []
@@ -62,6 +64,31 @@ def encode(wish: Wish, outputs: dict[str, Array], model: str, version: str) -> A
     return Answer(200, b"".join((head, *tails)), [(LENGTH, b"%d" % len(head))], OCTETS)
 
 
+def encode_rows(wish: Wish, result: Result, model: str, version: str) -> bytes | None:
+    """The body of `encode` from the texts that all rows of the batch share; None where they do not serve."""
+    batch, start, stop = result.batch, result.start, result.stop
+    if not stop or wish.parameters is not None:
+        return None
+    tensors = []
+    for name, binary in wish.outputs:
+        texts = None if binary else batch.texts(name)
+        if texts is None:
+            return None
+        head = batch.memo.get(("v2", name))
+        if head is None:
+            head = batch.memo["v2", name] = _head(name, batch.arrays[name])
+        tensors.append(head % (stop - start, b",".join(texts[start:stop])))
+    names = orjson.dumps(model), orjson.dumps(version), orjson.dumps(wish.id)
+    return b'{"model_name":%b,"model_version":%b,"id":%b,"outputs":[%b]}' % (*names, b",".join(tensors))
+
+
+def _head(name: str, array: Array) -> bytes:
+    """An output's object, its rows and data left open."""
+    start = orjson.dumps({"name": name, "datatype": NAMES[array.dtype]})[:-1].replace(b"%", b"%%")
+    dims = b"".join(b",%d" % size for size in array.shape[1:])
+    return start + b',"shape":[%d' + dims + b'],"data":[%b]}'
+
+
 class V2:
     """The codec of `/v2/models/…/infer`."""
 
@@ -72,22 +99,27 @@ class V2:
         tensors, wish = decode(body, json_length(inbound, len(body)), signature, inbound.request_id)
         return Call(tensors, wish)
 
-    def encode(self, call: Call, outputs: dict[str, Array], model: str, version: str) -> Answer:
+    def encode(self, call: Call, outputs: Mapping[str, Array], model: str, version: str) -> Answer:
         """See `encode`."""
         return encode(call.memo, outputs, model, version)
+
+    def encode_rows(self, memo: Wish, result: Result, model: str, version: str) -> Answer | None:
+        """See `encode_rows`."""
+        body = encode_rows(memo, result, model, version)
+        return None if body is None else Answer(200, body)
 
     def json_bytes(self, inbound: Inbound, body: bytes) -> int:
         """Those before the binary data."""
         length = json_length(inbound, len(body))
         return len(body) if length is None else length
 
-    def excerpt(self, inbound: Inbound, body: bytes, limit: int) -> Excerpt:
+    def excerpt(self, inbound: Inbound, body: bytes, limit: int, *, read: bool = False) -> Excerpt:
         """JSON as itself; with binary data `{"json": …, "b64": …}`, raw `{"b64": …}`."""
         given = inbound.headers.get(LENGTH, b"")
         length = int(given[:12]) if given.isdigit() else len(body)
         if length >= len(body):
-            return excerpt(body, limit)
-        return _with_binary(excerpt(body[:length], limit), body, length, limit)
+            return excerpt(body, limit, read=read)
+        return _with_binary(excerpt(body[:length], limit, read=read), body, length, limit)
 
     def answer_excerpt(self, answer: Answer, limit: int) -> Excerpt:
         """Likewise."""

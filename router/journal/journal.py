@@ -3,7 +3,7 @@
 import errno
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -83,17 +83,20 @@ class Journal:
             self._lock.release()
             raise FileExistsError(f"incarnation {incarnation} has written before")
 
-    def append(self, records: list[dict[str, Any]]) -> list[str]:
+    def append(self, records: Sequence[dict[str, Any] | bytes]) -> list[str]:
         """Store `records` with one write and return their record ids, in order.
 
-        A record without `time` gets the moment of writing. All or none is stored: when the write fails,
-        what reached the file is cut off. LogUnavailable under `refuse`; under `serve` the records are
-        counted in `dropped` and the answer is empty. TypeError for a value JSON does not have: nothing is
-        stored then.
+        A record is a dictionary, or a JSON object on one line that has no `time`; one without it gets the
+        moment of writing. All or none is stored: when the write fails, what reached the file is cut off.
+        LogUnavailable under `refuse`; under `serve` the records are counted in `dropped` and the answer is
+        empty. TypeError for a value JSON does not have: nothing is stored then.
         """
         stamp = self._now()
         lines = []
         for record in records:
+            if type(record) is bytes:
+                lines.append(encode(b"%b,%b" % (stamp, record[1:])))
+                continue
             body = orjson.dumps(record)
             if "time" not in record:
                 body = stamp + (b"," if len(body) > 2 else b"") + body[1:]

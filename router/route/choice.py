@@ -2,21 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from router.errors import NotFound, Unavailable
 from router.route.buckets import BUCKETS, bucket_of
-from router.route.table import Entry, Table, Target
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """Who answers and why: reason is `pin`, `active`, `sticky` or `split` (design: the words of the log)."""
-
-    target: Target
-    version: str
-    epoch: int
-    reason: str
+from router.route.table import Choice, Entry, Table
 
 
 def entry_of(table: Table, model: str) -> Entry:
@@ -46,9 +34,9 @@ def choose(entry: Entry, pin: str | None, key: str | None, random: float) -> Cho
 
 
 def _chosen(entry: Entry, version: str, reason: str) -> Choice:
-    target = entry.targets.get(version)
-    if target is not None:
-        return Choice(target, version, entry.route.epoch, reason)
+    choice = entry.choices.get((version, reason))
+    if choice is not None:
+        return choice
     model = entry.route.model
     if version not in entry.known:
         raise NotFound(f"model {model} has no version {version[:80]!r}", code="unknown_version")

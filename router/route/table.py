@@ -7,7 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+import orjson
+
 from router.documents import ModelState, Replica, Route, Version
+
+REASONS = ("pin", "active", "sticky", "split")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +23,26 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class Choice:
+    """Who answers and why: reason is `pin`, `active`, `sticky` or `split` (design: the words of the log).
+
+    `headers` tell it to the caller, `lines` are the same as they stand in an HTTP head, and `record` are the
+    fields of the log's record that say it, as JSON without braces.
+    """
+
+    target: Target
+    version: str
+    epoch: int
+    reason: str
+    headers: tuple[tuple[bytes, bytes], ...]
+    lines: bytes
+    record: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
-    """One model in the table. `bounds` and `owners` are the bucket ranges in the form a look-up needs.
+    """One model in the table. `bounds` and `owners` are the bucket ranges in the form a look-up needs,
+    `choices` are all that can come out of one, `sticky_header` is where the sticky key is.
 
     `known` are the versions that exist, deployed or not, so that a pin to one that does not run is told
     from a pin to one that never was.
@@ -32,6 +54,8 @@ class Entry:
     bounds: tuple[int, ...] = ()
     owners: tuple[str, ...] = ()
     salt: bytes = b""
+    choices: Mapping[tuple[str, str], Choice] = field(default_factory=lambda: MappingProxyType({}))
+    sticky_header: bytes | None = None
 
     def owner(self, bucket: int) -> str:
         """The version that owns a bucket; only where the route has weights."""
@@ -61,6 +85,7 @@ def build(state: ModelState, versions: Mapping[str, Version], known: frozenset[s
             ready.setdefault(replica.version, []).append(replica)
     names = set(state.desired) | set(ready) | route.targets()
     targets = {name: Target(versions[name], tuple(ready.get(name, ()))) for name in names if name in versions}
+    kind, _, name = route.sticky_key.partition(":")
     return Entry(
         route=route,
         targets=MappingProxyType(targets),
@@ -68,7 +93,31 @@ def build(state: ModelState, versions: Mapping[str, Version], known: frozenset[s
         bounds=tuple(end for _, end, _ in route.ranges[:-1]),
         owners=tuple(version for _, _, version in route.ranges),
         salt=route.salt.encode(),
+        choices=_choices(targets, route.epoch),
+        sticky_header=name.encode() if kind == "header" else None,
     )
+
+
+def _choices(targets: Mapping[str, Target], epoch: int) -> Mapping[tuple[str, str], Choice]:
+    found = {}
+    for version, target in targets.items():
+        for reason in REASONS:
+            headers = (
+                (b"x-model-version", version.encode()),
+                (b"x-route-epoch", b"%d" % epoch),
+                (b"x-route-reason", reason.encode()),
+            )
+            lines = b"".join(b"%b: %b\r\n" % header for header in headers)
+            told = {
+                "model": target.version.model,
+                "version": version,
+                "digest": target.version.digest,
+                "epoch": epoch,
+                "reason": reason,
+            }
+            record = orjson.dumps(told)[1:-1]
+            found[version, reason] = Choice(target, version, epoch, reason, headers, lines, record)
+    return MappingProxyType(found)
 
 
 def not_ready(before: Entry | None, after: Entry) -> str | None:

@@ -9,7 +9,8 @@ import numpy as np
 
 from router.errors import DeadlineExceeded
 from router.tensors import Array
-from router.upstream.work import Item
+from router.upstream.outputs import Outputs
+from router.upstream.work import Item, Result
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,11 @@ def take(queue: deque[Item], limits: BatchLimits, now: float) -> tuple[list[Item
 
 def _alike(one: Item, other: Item) -> bool:
     """Whether the rows of both have one shape: dimensions behind the first may be variable too."""
-    return all(array.shape[1:] == one.inputs[name].shape[1:] for name, array in other.inputs.items())
+    inputs = one.inputs
+    for name, array in other.inputs.items():
+        if array.shape[1:] != inputs[name].shape[1:]:
+            return False
+    return True
 
 
 def joined(batch: list[Item]) -> dict[str, Array]:
@@ -66,7 +71,7 @@ def joined(batch: list[Item]) -> dict[str, Array]:
 
 def wrong_rows(batch: list[Item], outputs: dict[str, Array]) -> str | None:
     """What is wrong where an output does not lead with the batch's rows: then nobody may get any of it."""
-    rows = sum(item.rows for item in batch)
+    rows = sum([item.rows for item in batch])
     for name, array in outputs.items():
         have = array.shape[0] if array.ndim else None
         if have != rows:
@@ -74,14 +79,14 @@ def wrong_rows(batch: list[Item], outputs: dict[str, Array]) -> str | None:
     return None
 
 
-def parted(batch: list[Item], outputs: dict[str, Array]) -> list[dict[str, Array]]:
-    """Each item's own rows, in the order of the batch; views."""
-    if len(batch) == 1:
-        return [outputs]
-    parts: list[dict[str, Array]] = []
+def parted(batch: list[Item], outputs: dict[str, Array]) -> list[Result]:
+    """Each item's own rows, in the order of the batch."""
+    rows = sum([item.rows for item in batch])
+    whole = Outputs(outputs, rows)
+    parts: list[Result] = []
     start = 0
     for item in batch:
-        end = start + item.rows
-        parts.append({name: array[start:end] for name, array in outputs.items()})
-        start = end
+        stop = start + item.rows
+        parts.append(Result(whole, rows, start, stop))
+        start = stop
     return parts

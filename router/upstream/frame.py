@@ -5,6 +5,7 @@ Frame = u32 little-endian length of the header | msgpack header | padding to 8 |
 
 from __future__ import annotations
 
+import math
 import struct
 
 import msgspec
@@ -62,7 +63,7 @@ def _raw(array: Array) -> bytes:
 
 
 def _array(body: bytes, position: int, size: int, datatype: str, shape: tuple[int, ...]) -> Array:
-    count = int(np.prod(shape, dtype=np.int64)) if shape else 1
+    count = math.prod(shape)
     if datatype == "BYTES":
         return _strings(body, position, size, count).reshape(shape)
     dtype = DTYPES[datatype]

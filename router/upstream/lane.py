@@ -12,12 +12,12 @@ import structlog
 
 from router.documents import Replica
 from router.errors import DeadlineExceeded, ModelFailed, PointsmanError, Unavailable, UpstreamFailed
-from router.tensors import Array, nonfinite
+from router.tensors import Array
 from router.upstream import batch as batches
 from router.upstream.batch import BatchLimits
 from router.upstream.dialect import LEAN, BadAnswer, Dialect
 from router.upstream.link import Link, LinkFailed, Reply, connect
-from router.upstream.work import Attempt, Item, Result
+from router.upstream.work import Attempt, Item
 
 log = structlog.get_logger(__name__)
 
@@ -110,11 +110,10 @@ class Lane:
                 f"version {self.version} of model {self.model} has no ready replica", code="not_ready"
             )
         limits = self._limits
-        if self.waiting >= limits.requests or self._size + item.size > limits.size + item.size * (
-            not self._size
-        ):
+        waiting = len(self._queue) if not self._halves else self.waiting
+        if waiting >= limits.requests or (self._size and self._size + item.size > limits.size):
             raise Unavailable(
-                f"version {self.version} of model {self.model} is overloaded: {self.waiting} requests wait",
+                f"version {self.version} of model {self.model} is overloaded: {waiting} requests wait",
                 code="overloaded",
             )
         self._queue.append(item)
@@ -176,7 +175,7 @@ class Lane:
     def _free_seat(self, now: float) -> Seat | None:
         fresh = None
         for seat in self._seats.values():
-            if seat.busy or seat.retry_at > now:
+            if seat.items or seat.retry_at > now:
                 continue
             if seat.link is not None and seat.link.open:
                 return seat
@@ -185,7 +184,10 @@ class Lane:
 
     def _refuse_if_dead(self, now: float) -> None:
         """Where every replica failed to connect a moment ago, waiting would only hide it."""
-        if self._seats and all(not seat.busy and seat.retry_at > now for seat in self._seats.values()):
+        for seat in self._seats.values():
+            if seat.items or seat.retry_at <= now:
+                return
+        if self._seats:
             self._refuse("no replica can be reached")
 
     def _refuse(self, why: str) -> None:
@@ -272,15 +274,13 @@ class Lane:
                 item.future.set_exception(error)
 
     def _deliver(self, seat: Seat, items: list[Item], outputs: dict[str, Array], took_ms: float) -> None:
-        rows = sum(item.rows for item in items)
-        attempt = Attempt(self.version, seat.replica.id, 200, None, took_ms)
-        finite = nonfinite(outputs) is None
-        for item, part in zip(items, batches.parted(items, outputs), strict=True):
+        attempt, replica = Attempt(self.version, seat.replica.id, 200, None, took_ms), seat.replica.id
+        for item, result in zip(items, batches.parted(items, outputs), strict=True):
             item.attempts.append(attempt)
-            item.replica = seat.replica.id
+            item.replica = replica
             item.upstream_ms = took_ms
             if not item.abandoned:
-                item.future.set_result(Result(part, rows, finite))
+                item.future.set_result(result)
 
     def _again(self, items: list[Item], attempt: Attempt) -> None:
         """Puts items of a broken exchange back to the head of the queue, unless they had their tries."""

@@ -2,41 +2,64 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import orjson
+
 from router.errors import PointsmanError
 from router.tensors import Array
+from router.upstream.outputs import Outputs
 
 
-@dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try at an answer, as it stands in the record."""
+    """One try at an answer, shared by all whose rows travelled in it; `json` is contracts.md's `attempts[]`."""
 
-    version: str
-    replica: str
-    status: int
-    error: str | None
-    upstream_ms: float
+    __slots__ = ("error", "json", "replica", "status", "upstream_ms", "version")
 
-    def as_record(self) -> dict[str, object]:
-        """The form of contracts.md's `attempts[]`."""
-        return {
-            "version": self.version,
-            "replica": self.replica,
-            "status": self.status,
-            "error": self.error,
-            "upstream_ms": self.upstream_ms,
-        }
+    def __init__(
+        self, version: str, replica: str, status: int, error: str | None, upstream_ms: float
+    ) -> None:
+        self.version = version
+        self.replica = replica
+        self.status = status
+        self.error = error
+        self.upstream_ms = upstream_ms
+        self.json = orjson.dumps(
+            {
+                "version": version,
+                "replica": replica,
+                "status": status,
+                "error": error,
+                "upstream_ms": round(upstream_ms, 3),
+            }
+        )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Result:
-    """An answered item: its own rows of the batch's outputs, and how it travelled (milliseconds)."""
+    """An answered item: its share of the outputs of its batch, rows `start` to `stop`, and the batch's rows.
 
-    outputs: dict[str, Array]
+    `stop` is 0 for versions that are not row-wise: the outputs are its own.
+    """
+
+    batch: Outputs
     batch_rows: int
-    finite: bool = False  # no output of the whole batch has NaN or infinity; false: look for yourself
+    start: int = 0
+    stop: int = 0
+
+    @property
+    def outputs(self) -> Mapping[str, Array]:
+        """Its own rows by output; views."""
+        if not self.stop:
+            return self.batch.arrays
+        return {name: array[self.start : self.stop] for name, array in self.batch.arrays.items()}
+
+    @property
+    def size(self) -> float:
+        """Bytes of its outputs."""
+        return self.batch.row_bytes * ((self.stop - self.start) or 1)
 
 
 class Waiter(Protocol):

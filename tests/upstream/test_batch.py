@@ -50,7 +50,7 @@ def test_everybody_gets_his_own_rows(rows: list[int]) -> None:
     outputs = {"y": joined(batch)["x"] * 2}
     assert wrong_rows(batch, outputs) is None
     for each, part in zip(batch, parted(batch, outputs), strict=True):
-        assert np.array_equal(part["y"], each.inputs["x"] * 2)
+        assert np.array_equal(part.outputs["y"], each.inputs["x"] * 2)
 
 
 def test_what_is_not_row_wise_travels_alone() -> None:
