@@ -13,7 +13,11 @@ CONNECT_TIMEOUT = 1.0  # seconds; replicas are on this host or one network away
 LARGEST_ANSWER = 512 << 20
 
 
-@dataclass(frozen=True, slots=True)
+HEADS = 64  # heads of answers that are remembered
+HEAD_BYTES = 160  # a longer one has a date or an id in it, and never comes again
+
+
+@dataclass(slots=True)
 class Reply:
     """A whole answer of a replica."""
 
@@ -38,6 +42,7 @@ class Link(asyncio.Protocol):
         self._parser: httptools.HttpResponseParser | None = None
         self._parts: list[bytes] = []
         self._size = 0
+        self._heads: dict[bytes, tuple[int, int]] = {}  # status and length by the bytes of a head
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -53,9 +58,6 @@ class Link(asyncio.Protocol):
             done(LinkFailed("connection is closed", sent=False))
             return
         self._done = done
-        self._parser = httptools.HttpResponseParser(self)
-        self._parts = []
-        self._size = 0
         self._timer = asyncio.get_running_loop().call_later(timeout, self._late)
         self._transport.write(request)
 
@@ -72,11 +74,30 @@ class Link(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        if self._parser is None or self._done is None:
+        """An answer that came whole with a head that is known needs no parser."""
+        if self._done is None:
             self.close()  # bytes nobody asked for: the next answer could not be trusted
             return
+        if self._parser is not None:
+            self._feed(self._parser, data)
+            return
+        end = data.find(b"\r\n\r\n", 0, HEAD_BYTES + 4)
+        known = self._heads.get(data[:end]) if end > 0 else None
+        if known is not None and len(data) - end - 4 == known[1]:
+            self._finish(Reply(known[0], data[end + 4 :]))
+            return
+        parser = self._parser = httptools.HttpResponseParser(self)
+        self._size = 0
+        self._feed(parser, data)
+        whole = self._parser is None and self.open and end > 0
+        if whole and self._size == len(data) - end - 4 and data.startswith(b"HTTP/1.1 200 "):
+            if len(self._heads) >= HEADS:
+                self._heads.clear()
+            self._heads[data[:end]] = (200, self._size)
+
+    def _feed(self, parser: httptools.HttpResponseParser, data: bytes) -> None:
         try:
-            self._parser.feed_data(data)
+            parser.feed_data(data)
         except httptools.HttpParserError as error:
             self._fail(f"answer is not HTTP: {error}")
 

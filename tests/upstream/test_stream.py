@@ -16,7 +16,7 @@ import uvloop
 from router.documents import Replica, Version
 from router.errors import Unavailable
 from router.route.table import Target
-from router.upstream.doors import Doors
+from router.upstream.doors import IDLE_KEPT, Doors
 from router.upstream.link import LinkFailed
 from router.upstream.pipe import open_pipe
 from router.upstream.stream import HEAD_LIMIT, HIGH_WATER, Stream, open_stream
@@ -404,7 +404,7 @@ def test_cancelled_exchanges_give_back_their_place() -> None:
             assert finished > 100  # not all were cancelled in time
             door = doors._doors["a"]
             assert door.busy == 0
-            assert len(door._idle) <= 32
+            assert len(door._idle) <= IDLE_KEPT
             doors.close()
             while open_now:
                 await asyncio.sleep(0)
