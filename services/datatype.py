@@ -27,7 +27,7 @@ DTYPES: Final[dict[str, np.dtype[Any]]] = {name: np.dtype(code) for name, _, cod
 # onnxruntime's spelling of an input's or output's type.
 FROM_ONNX: Final[dict[str, str]] = {onnx: name for name, onnx, _ in _TYPES} | {"tensor(string)": "BYTES"}
 DATATYPES: Final[frozenset[str]] = frozenset(FROM_ONNX.values())
-_BY_DTYPE: Final[dict[str, str]] = {dtype.str: name for name, dtype in DTYPES.items()}
+_BY_DTYPE: Final[dict[np.dtype[Any], str]] = {dtype: name for name, dtype in DTYPES.items()}
 
 
 def datatype_of(array: NDArray[Any]) -> str:
@@ -35,6 +35,9 @@ def datatype_of(array: NDArray[Any]) -> str:
 
     Object, unicode and byte-string arrays are BYTES.
     """
+    found = _BY_DTYPE.get(array.dtype)
+    if found is not None:
+        return found
     if array.dtype.kind in "OUS":
         return "BYTES"
-    return _BY_DTYPE[array.dtype.str]
+    raise KeyError(array.dtype.str)

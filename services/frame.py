@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -40,8 +39,7 @@ class FrameError(ValueError):
         self.field = field
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """A decoded request. `deadline_ms` is what is left of the callers' time; `outputs` None means all of them.
 
     `tensors` are read-only views of the body where the datatype allows it; BYTES are object arrays of str.
@@ -52,8 +50,7 @@ class Request:
     tensors: dict[str, NDArray[Any]]
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """A decoded answer: microseconds in the model, and the outputs by name."""
 
     model_us: int
@@ -124,26 +121,22 @@ def _tensors(body: bytes, start: int, entries: list[_Entry]) -> dict[str, NDArra
 
 
 def _tensor(body: bytes, start: int, name: str, datatype: str, shape: list[int], nbytes: int) -> NDArray[Any]:
-    if len(shape) > MAX_RANK or any(size < 0 for size in shape):
+    if len(shape) > MAX_RANK or (shape and min(shape) < 0):
         raise FrameError(f"tensor {name!r} has the impossible shape {shape}"[:200], name)
     count = math.prod(shape)
-    array: NDArray[Any]
-    if datatype == "BYTES":
-        array = _strings(body, start, name, count, nbytes)
-    else:
-        dtype = DTYPES.get(datatype)
-        if dtype is None:
+    dtype = DTYPES.get(datatype)
+    if dtype is None:
+        if datatype != "BYTES":
             raise FrameError(f"tensor {name!r} has the unknown datatype {datatype!r}"[:200], name)
-        if nbytes != count * dtype.itemsize:
-            raise FrameError(
-                f"tensor {name!r}: {datatype} {shape} takes {count * dtype.itemsize} bytes, not {nbytes}",
-                name,
-            )
-        if datatype == "BOOL" and count and np.frombuffer(body, np.uint8, count, start).max() > 1:
-            raise FrameError(f"tensor {name!r} holds a BOOL that is neither 0 nor 1", name)
-        array = np.frombuffer(body, dtype, count, start)
+    elif nbytes != count * dtype.itemsize:
+        raise FrameError(
+            f"tensor {name!r}: {datatype} {shape} takes {count * dtype.itemsize} bytes, not {nbytes}", name
+        )
+    elif datatype == "BOOL" and count and np.frombuffer(body, np.uint8, count, start).max() > 1:
+        raise FrameError(f"tensor {name!r} holds a BOOL that is neither 0 nor 1", name)
+    strings = _strings(body, start, name, count, nbytes) if dtype is None else None
     try:
-        return array.reshape(shape)
+        return np.ndarray(shape, dtype, body, start) if strings is None else strings.reshape(shape)
     except (ValueError, OverflowError):
         raise FrameError(f"tensor {name!r} has the impossible shape {shape}"[:200], name) from None
 

@@ -17,6 +17,8 @@ def to_array(spec: TensorSpec, value: Any) -> NDArray[Any]:
     try:
         if spec.datatype == "BYTES":
             return _strings(spec, value)
+        if _has_text(value):
+            raise InputError(f"input {spec.name!r} takes {spec.datatype}, got text", spec.name)
         found = np.asarray(value)
         wanted = DTYPES[spec.datatype]
         if found.size and (
@@ -36,6 +38,18 @@ def to_array(spec: TensorSpec, value: Any) -> NDArray[Any]:
             raise
         raise InputError(f"input {spec.name!r} is no regular array: {error}"[:300], spec.name) from None
     return cast
+
+
+def _has_text(value: Any) -> bool:
+    """Whether a text stands in nested lists: numpy would give each of their elements the room of the longest."""
+    level: list[Any] = [value]
+    while True:
+        kinds = set(map(type, level))
+        if str in kinds:
+            return True
+        if list not in kinds:
+            return False
+        level = [item for part in level if type(part) is list for item in part]
 
 
 def _strings(spec: TensorSpec, value: Any) -> NDArray[Any]:

@@ -93,11 +93,12 @@ def _serve(options: argparse.Namespace) -> None:
 
     from services.bentoml_seam import asgi_app
     from services.front import Front
+    from services.lane import Lane
     from services.onnx_service import OnnxService
     from services.server import ReplicaServer
 
     app = asgi_app(OnnxService, model=document.model, version=document.version)
-    front = Front(app, version.session)
+    front = Front(app, Lane(version.session))
     ReplicaServer(front, _address(options), keep_alive_s=KEEP_ALIVE_S, drain_s=DRAIN_S).run()
 
 

@@ -13,11 +13,11 @@ import yaml
 from services.datatype import DATATYPES
 from services.document import ArtifactFile, Signature, TensorSpec
 from services.refusal import Refusal
+from services.story import SHA256, check_story, split_complaint
 
 MAX_BYTES: Final = 1 << 20
 _MAX_DEPTH: Final = 32
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}\Z")
-_SHA256: Final = re.compile(r"[0-9a-f]{64}\Z")
 
 
 class _Tensor(TensorSpec, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -37,20 +37,6 @@ class GoldenEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     sha256: str | None = None
 
 
-class _Dataset(msgspec.Struct, frozen=True, kw_only=True):
-    name: str
-    uri: str | None = None
-    sha256: str | None = None
-    rows: int | None = None
-
-
-class _Lineage(msgspec.Struct, frozen=True, kw_only=True):
-    """Only what has a fixed meaning; the rest of a lineage is free."""
-
-    parent: str | None = None
-    datasets: tuple[_Dataset, ...] = ()
-
-
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a manifest may say. Free-form parts are dicts; `apiVersion` and `kind` are fixed."""
 
@@ -62,7 +48,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     signature: _Signature | None = None
     rowwise: bool | None = None
     lineage: dict[str, Any] | None = None
-    metrics: dict[str, float | int | str | bool] | None = None
+    metrics: dict[str, Any] | None = None
     golden: GoldenEntry | None = None
     baseline: dict[str, Any] | None = None
     card: dict[str, Any] | None = None
@@ -110,11 +96,10 @@ def parse_manifest(data: bytes, kind: type[_Kind]) -> _Kind:
     raw = _plain(_parse(data), "", 0)
     try:
         manifest = msgspec.convert(raw, kind)
-        if manifest.lineage is not None:
-            _nested(manifest.lineage, _Lineage, "lineage")
     except msgspec.ValidationError as error:
         raise bad(*_split(str(error))) from None
     _check(manifest)
+    check_story(manifest.lineage, manifest.metrics, manifest.baseline, manifest.card)
     return manifest
 
 
@@ -165,29 +150,18 @@ def _plain(value: Any, field: str, depth: int) -> Any:
         return value.isoformat()
     if isinstance(value, float) and not math.isfinite(value):
         raise bad("must be a finite number", field)
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise bad("must be a number of 64 bits", field)
     if value is None or isinstance(value, (str, int, float)):
         return value
     raise bad(f"{type(value).__name__} has no JSON form", field)
 
 
-def _nested(value: Any, kind: type, prefix: str) -> None:
-    try:
-        msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
-        text, field = _split(str(error))
-        raise bad(text, f"{prefix}.{field}" if field else prefix) from None
-
-
 def _split(message: str) -> tuple[str, str | None]:
-    """msgspec's "text - at `$.path`" as text and path."""
-    text, _, path = message.partition(" - at `")
-    unknown = re.search(r"unknown field `([^`]*)`|missing required field `([^`]*)`", text)
-    field = path.rstrip("`").removeprefix("$").lstrip(".")
-    if unknown:
-        field = f"{field}.{unknown.group(1) or unknown.group(2)}".lstrip(".")
+    text, field = split_complaint(message)
     if text.startswith("Expected `str`") and field in ("version", "model"):
         text += "; put it in quotes"
-    return text, field or None
+    return text, field
 
 
 def _check(manifest: Manifest) -> None:
@@ -196,10 +170,12 @@ def _check(manifest: Manifest) -> None:
     if manifest.version is not None:
         check_name(manifest.version, "version")
     for index, file in enumerate(manifest.artifacts):
-        if not _SHA256.match(file.sha256):
+        if not SHA256.match(file.sha256):
             raise bad("must be 64 lower-case hex digits", f"artifacts[{index}].sha256")
     if manifest.golden is not None and not 0 <= manifest.golden.atol <= 1:
         raise bad("must be from 0 to 1", "golden.atol")
+    if manifest.golden is not None and not SHA256.match(manifest.golden.sha256 or "0" * 64):
+        raise bad("must be 64 lower-case hex digits", "golden.sha256")
     if manifest.signature is not None:
         _check_tensors(manifest.signature.inputs, "signature.inputs")
         _check_tensors(manifest.signature.outputs, "signature.outputs")

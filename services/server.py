@@ -11,6 +11,7 @@ from typing import Any
 import uvicorn
 
 from services.front import Front
+from services.protocol import LaneProtocol
 
 
 class ReplicaServer(uvicorn.Server):
@@ -24,7 +25,7 @@ class ReplicaServer(uvicorn.Server):
             uvicorn.Config(
                 front,
                 loop="uvloop",
-                http="httptools",
+                http=LaneProtocol,
                 ws="none",
                 lifespan="on",
                 access_log=False,
@@ -52,7 +53,7 @@ class ReplicaServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Answers with `connection: close` first, so that busy keep-alive connections end between requests."""
-        self._front.draining = True
+        self._front.lane.draining = True
         for server in self.servers:
             server.close()
         await asyncio.sleep(0.2)

@@ -58,7 +58,7 @@ class Session:
             check_signature(signature, self.own_signature, graph.ranked)
         self.stats = Stats()
         self._counting = threading.Lock()
-        self._inputs = {spec.name: spec for spec in self.signature.inputs}
+        self._inputs = {spec.name: _Expected(spec) for spec in self.signature.inputs}
         self._outputs = [spec.name for spec in self.signature.outputs]
 
     def run(
@@ -68,11 +68,16 @@ class Session:
 
         BYTES are object arrays of str both ways. Raises InputError or ModelError.
         """
-        rows = self.check(inputs)
+        return self.run_checked(dict(inputs), self.check(inputs), outputs)
+
+    def run_checked(
+        self, inputs: Arrays, rows: int, outputs: Sequence[str] | None = None
+    ) -> tuple[list[tuple[str, NDArray[Any]]], int]:
+        """As `run`, for inputs that `check` has passed and found to have `rows` rows."""
         names = self._outputs if outputs is None else self._asked(outputs)
         started = time.perf_counter_ns()
         try:
-            found = self._session.run(names, dict(inputs))
+            found = self._session.run(names, inputs)
         except Exception as error:  # onnxruntime's exceptions share no base class
             raise ModelError(_reason(error)) from error
         taken = (time.perf_counter_ns() - started) // 1000
@@ -84,18 +89,27 @@ class Session:
 
     def check(self, inputs: Mapping[str, NDArray[Any]]) -> int:
         """The rows of `inputs` (leading dimension of the first, 1 for a scalar); raises InputError."""
+        rows = None
+        for name, expected in self._inputs.items():
+            array = inputs.get(name)
+            if array is None:
+                self._refuse_unknown(inputs)
+                raise InputError(f"input {name!r} is missing", name)
+            shape = array.shape
+            # The usual case by two comparisons; the rest is looked at closely.
+            if array.dtype is not expected.dtype or shape[1:] != expected.row or not shape:
+                self._refuse_unknown(inputs)
+                _check_tensor(expected.spec, array)
+            if rows is None:
+                rows = shape[0] if shape else 1
+        if len(inputs) != len(self._inputs):
+            self._refuse_unknown(inputs)
+        return 1 if rows is None else rows
+
+    def _refuse_unknown(self, inputs: Mapping[str, NDArray[Any]]) -> None:
         for name in inputs:
             if name not in self._inputs:
                 raise InputError(f"there is no input {name!r}; inputs are {list(self._inputs)}"[:500], name)
-        rows = None
-        for name, spec in self._inputs.items():
-            array = inputs.get(name)
-            if array is None:
-                raise InputError(f"input {name!r} is missing", name)
-            _check_tensor(spec, array)
-            if rows is None:
-                rows = array.shape[0] if array.ndim else 1
-        return 1 if rows is None else rows
 
     def _asked(self, outputs: Sequence[str]) -> Sequence[str]:
         for name in outputs:
@@ -135,6 +149,18 @@ class Session:
         except Exception:  # onnxruntime's exceptions share no base class
             return False
         return True
+
+
+class _Expected:
+    """An input as the signature has it: any number of rows of `row`, where that alone says it all."""
+
+    __slots__ = ("dtype", "row", "spec")
+
+    def __init__(self, spec: TensorSpec) -> None:
+        self.spec = spec
+        self.dtype = DTYPES.get(spec.datatype)
+        simple = spec.shape[:1] == (-1,) and -1 not in spec.shape[1:]
+        self.row = spec.shape[1:] if simple else None
 
 
 def zero_inputs(signature: Signature) -> Arrays:

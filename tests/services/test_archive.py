@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from services.archive import unpack
+from services.archive import MAX_MEMBERS, unpack
 from services.refusal import Refusal
 
 
@@ -90,6 +90,16 @@ def test_a_bomb_is_refused_by_its_ratio(tmp_path: Path) -> None:
     assert path.stat().st_size < 100_000
     with pytest.raises(Refusal) as caught:
         unpack(path, tmp_path / "out")
+    assert caught.value.code == "archive_too_large"
+
+
+def test_too_many_members_are_refused(tmp_path: Path) -> None:
+    def add(archive: tarfile.TarFile) -> None:
+        for number in range(MAX_MEMBERS + 1):
+            file(f"f{number}", b"")(archive)
+
+    with pytest.raises(Refusal) as caught:
+        unpack(packed(tmp_path, add, "w:gz"), tmp_path / "out")
     assert caught.value.code == "archive_too_large"
 
 

@@ -90,17 +90,17 @@ def test_the_life_pipe_ends_it_before_it_is_ready(
         assert not replica.socket_path.exists()
 
 
+@pytest.mark.parametrize("host", [b"replica", b"other"])  # read by hand, read by uvicorn
 def test_sigterm_lets_the_request_in_flight_finish(
-    home: Path, document: dict[str, Any], tmp_path: Path
+    home: Path, document: dict[str, Any], tmp_path: Path, host: bytes
 ) -> None:
     with launch(home, document, tmp_path) as replica:
         replica.wait_ready()
         frame = encode_request([("x", X)])
         client = replica.connect()
         assert client is not None
-        client.sendall(
-            b"POST /_pm/infer HTTP/1.1\r\nhost: r\r\ncontent-length: %d\r\n\r\n" % len(frame) + frame[:9]
-        )
+        head = b"POST /_pm/infer HTTP/1.1\r\nhost: %b\r\ncontent-length: %d\r\n\r\n"
+        client.sendall(head % (host, len(frame)) + frame[:9])
         replica.process.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + 5
         while (other := replica.connect()) is not None:  # until it has stopped accepting

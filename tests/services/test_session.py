@@ -115,6 +115,13 @@ def test_what_does_not_fit_is_named(
     assert caught.value.field == field
 
 
+def test_a_scalar_is_no_row_of_scalars() -> None:
+    session = opened(models.identity("FP32", [None]))
+    assert session.check({"x": np.zeros(2, np.float32)}) == 2
+    with pytest.raises(InputError, match=r"shape \[-1\], got \[\]"):
+        session.check({"x": np.zeros((), np.float32)})
+
+
 def test_outputs_come_in_the_order_asked_for() -> None:
     session = opened(models.classifier(zipmap=False))
     found, _ = session.run({"x": np.zeros((1, 2), np.float32)}, ["probabilities", "label"])
