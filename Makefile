@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install up test check format prove load bench bench-small profile lock clean
+.PHONY: install up test check format prove load bench bench-small profile fuzz lock audit clean
 
 install: $(STAMP)
 
@@ -27,6 +27,7 @@ check: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_lock.py
 
 format: install
 	$(BIN)/ruff check --fix .
@@ -40,7 +41,7 @@ prove: install
 load: install
 	$(BIN)/python -m loadtests.locust
 
-# Side by side with `bentoml serve` and nginx (apt-get install wrk nginx-light): about 30 minutes, quiet machine.
+# Side by side with `bentoml serve` and nginx (apt-get install wrk nginx-light): about 35 minutes, quiet machine.
 bench: install
 	$(BIN)/python -m loadtests.bench
 
@@ -48,9 +49,14 @@ bench: install
 bench-small: install
 	$(BIN)/python -m loadtests.bench.small
 
-# Flame graph of a router under load, and its CPU time a request by room (pip install py-spy).
+# Flame graph of the routers under load, and their CPU time a request by room (pip install py-spy).
 profile: install
 	$(BIN)/python -m loadtests.bench.profile --out docs/profile.svg
+
+# Every parser under a coverage-guided fuzzer, SECONDS each (60): about 20 minutes. atheris is not in the lock.
+fuzz: install
+	$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation -e '.[fuzz]'
+	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60)
 
 # Writes requirements.lock anew from pyproject.toml.
 lock:
@@ -59,6 +65,13 @@ lock:
 	$(VENV)-lock/bin/pip-compile --quiet --upgrade --generate-hashes --extra dev --no-emit-index-url \
 	  --no-emit-trusted-host --no-header --strip-extras --allow-unsafe -o requirements.lock pyproject.toml
 	rm -r $(VENV)-lock
+
+# Every package of the lock against the public advisory database; needs the internet.
+audit:
+	$(PYTHON) -m venv $(VENV)-audit
+	$(VENV)-audit/bin/pip install --quiet --disable-pip-version-check pip-audit
+	$(VENV)-audit/bin/pip-audit --requirement requirements.lock --require-hashes --disable-pip
+	rm -r $(VENV)-audit
 
 clean:
 	rm -rf $(VENV) bentos/build .pointsman

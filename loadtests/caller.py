@@ -58,7 +58,8 @@ class Caller:
     async def _answer(self, sent: float) -> Seen:
         assert self._reader is not None
         head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-        headers = dict(line.split(": ", 1) for line in head[1:] if line)
+        parts = (line.partition(": ") for line in head[1:] if line)
+        headers = {name.lower(): text for name, _, text in parts}  # a proxy writes them in capitals
         body = await self._reader.readexactly(int(headers["content-length"]))
         took = monotonic() - sent
         if headers.get("connection") == "close":

@@ -24,8 +24,21 @@ from rich.console import Console
 from rich.table import Table
 
 from loadtests.fleet import BIN, Fleet, free_ports, wait_for
-from loadtests.proofs import flips, parent, redis_away, routers
-from loadtests.proofs.figures import Figures
+from loadtests.proofs import (
+    failover,
+    flips,
+    full_disk,
+    overload,
+    parent,
+    redis_away,
+    replicas,
+    routers,
+    slow_sockets,
+    two_hosts,
+)
+from loadtests.proofs.figures import Figures, Skipped
+from loadtests.redis_servers import ClusterServers, Sentinels, Server
+from loadtests.stand import Stand
 
 
 @contextmanager
@@ -101,6 +114,41 @@ def prove_killed_routers(small: bool) -> Figures:
         return asyncio.run(routers.killed(made, 6_000 if small else 100_000))
 
 
+def prove_random_kills(small: bool) -> Figures:
+    """kill -9 of a router at 50 random points under load."""
+    with fleet("1", routers=2) as made:
+        return asyncio.run(routers.killed_at_random(made, 6 if small else 50))
+
+
+def prove_disk_full_refuse(small: bool) -> Figures:
+    """The disk of the data directory is full for 30 s; nothing is answered that is not logged."""
+    with full_disk.on_a_small_disk("refuse") as (made, disk):
+        return asyncio.run(full_disk.full(made, disk, "refuse", seconds=4 if small else 30))
+
+
+def prove_disk_full_serve(small: bool) -> Figures:
+    """Likewise; everything is answered, and what is not logged is counted."""
+    with full_disk.on_a_small_disk("serve") as (made, disk):
+        return asyncio.run(full_disk.full(made, disk, "serve", seconds=4 if small else 30))
+
+
+def prove_two_hosts(small: bool) -> Figures:
+    """Two `up` on one Redis behind nginx: either goes, by SIGTERM and by kill -9."""
+    server = ExternalRedis()
+    server.start()
+    try:
+        return two_hosts.either_goes(server.url, rounds=1 if small else 3)
+    finally:
+        server.close()
+
+
+def prove_slow_sockets(small: bool) -> Figures:
+    """1,000 sockets send or read a byte now and then; nine rounds alone and beside them, in turn."""
+    with fleet("1") as made:
+        rounds, count, seconds = (3, 300, 3.0) if small else (9, 1000, 8.0)
+        return asyncio.run(slow_sockets.slow_sockets(made, rounds, count, seconds))
+
+
 def prove_new_connections(small: bool) -> Figures:
     """New connections while routers are killed."""
     with fleet("1", routers=2) as made:
@@ -144,6 +192,39 @@ def prove_redis_dead_start(small: bool) -> Figures:
         server.close()
 
 
+def prove_redis_fail_over(small: bool) -> Figures:
+    """Two servers under three sentinels, down after 1 s: the primary dies, or hangs, under load and changes."""
+    sentinels = Sentinels(down_after_ms=1000)
+    try:
+        sentinels.start()
+        with fleet("1", "2", routers=2, redis_url=sentinels.url) as made:
+            return failover.sentinel_over(made, sentinels, 1 if small else 6)
+    finally:
+        sentinels.close()
+
+
+def prove_redis_cluster(small: bool) -> Figures:
+    """A Redis Cluster: the primary of the control state's slot dies under load and changes."""
+    cluster = ClusterServers()
+    try:
+        cluster.start()
+        with fleet("1", "2", routers=2, redis_url=cluster.url) as made:
+            return failover.cluster_over(made, cluster, 1 if small else 2)
+    finally:
+        cluster.close()
+
+
+def prove_redis_fallen_back(small: bool) -> Figures:
+    """Redis is restored from a backup, then flushed, under load; `pointsman registry restore` brings it back."""
+    server = Server()
+    try:
+        server.start()
+        with fleet("1", "2", routers=2, redis_url=server.url) as made:
+            return asyncio.run(failover.fallen_back(made, server))
+    finally:
+        server.close()
+
+
 def prove_killed_parent(small: bool) -> Figures:
     """`up` is killed -9 and started again; then stopped in order."""
     with fleet("1", "2", routers=2) as made:
@@ -154,6 +235,37 @@ def prove_splits(small: bool) -> Figures:
     """Shares over 20,000 sticky keys, and who moves."""
     with fleet("1", "2", "3") as made:
         return asyncio.run(flips.splits(made, 4_000 if small else 20_000))
+
+
+def prove_hung_replica(small: bool) -> Figures:
+    """One of three replicas is stopped under load."""
+    with fleet() as made:
+        made.release("digits", "1", replicas=3)
+        made.promote("digits", "1")
+        return asyncio.run(replicas.hung(made, rounds=1 if small else 5))
+
+
+def prove_replica_killed(small: bool) -> Figures:
+    """kill -9 of one of two replicas under load."""
+    with fleet() as made:
+        made.release("digits", "1", replicas=2)
+        made.promote("digits", "1")
+        return asyncio.run(replicas.killed(made, kills=2 if small else 10))
+
+
+def prove_overload(small: bool) -> Figures:
+    """0.5 to 4 times the capacity of a service with a fixed 5 ms a call."""
+    with Stand(1) as stand:
+        return asyncio.run(overload.flat(stand, seconds=4 if small else 20))
+
+
+def prove_retry_storm(small: bool) -> Figures:
+    """Three replicas that answer 503 to everything; with ejection, and where nobody is ever put out of turn."""
+    seconds = 3 if small else 20
+    with Stand(3, status=503) as stand:
+        figures = asyncio.run(overload.refused(stand, "", seconds=seconds))
+    with Stand(3, status=503, env={"POINTSMAN_EJECT_ERRORS": "1000000"}) as stand:
+        return figures | asyncio.run(overload.refused(stand, ", none ejected", seconds=seconds))
 
 
 PROOFS: dict[str, Callable[[bool], Figures]] = {
@@ -177,6 +289,8 @@ def main(names: tuple[str, ...], small: bool, out: Path | None) -> None:
         try:
             figures = PROOFS[name](small)
             result = "holds"
+        except Skipped as why:
+            figures, result = {"because": str(why)}, "skipped"
         except Exception:
             traceback.print_exc()
             figures, result, failed = {}, "FAILED", True

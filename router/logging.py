@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 import orjson
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
+
+from router.veil import veiled
 
 
 def configure(process: str, *, level: int = logging.INFO, stream: TextIO | None = None) -> None:
@@ -32,7 +35,7 @@ def configure(process: str, *, level: int = logging.INFO, stream: TextIO | None 
     structlog.configure(
         processors=[*shared, structlog.processors.format_exc_info, _render],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(out),
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _Unfailing(out))),
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(out)
@@ -49,7 +52,26 @@ def configure(process: str, *, level: int = logging.INFO, stream: TextIO | None 
     logging.basicConfig(handlers=[handler], level=level, force=True)
 
 
+class _Unfailing:
+    """A stream that loses a line rather than break its writer: on a full disk nobody may die of telling so."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+
+    def write(self, text: str) -> int:
+        """Tries."""
+        with contextlib.suppress(OSError):
+            self._out.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Tries."""
+        with contextlib.suppress(OSError):
+            self._out.flush()
+
+
 def _render(_: WrappedLogger, __: str, event: EventDict) -> str:
     """Known fields first; what orjson does not know is written as its repr, so no log line ever raises."""
     first: dict[str, Any] = {key: event.pop(key) for key in ("time", "level", "process") if key in event}
-    return orjson.dumps(first | dict(event), default=repr, option=orjson.OPT_NON_STR_KEYS).decode()
+    line = orjson.dumps(first | dict(event), default=repr, option=orjson.OPT_NON_STR_KEYS)
+    return veiled(line).decode()

@@ -1,7 +1,8 @@
 """The HTTP/1.1 connection of both listeners: uvicorn's, with absolute deadlines, a bounded head and no smuggling.
 
-What uvicorn leaves open and is closed here: a head may be endless and may drip for ever; the body of a request
-that offers an upgrade is read as the next request; refusals of its own are plain text.
+What uvicorn leaves open and is closed here: a head may be endless and may drip for ever, and so may a body that
+nobody wants, and an answer that nobody reads; the body of a request that offers an upgrade is read as the next
+request; any number of callers may come; refusals of its own are plain text.
 """
 
 from __future__ import annotations
@@ -15,15 +16,25 @@ import httptools
 import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from router.connections import Connections
+from router.strict import fault
+
 HEAD_BYTES = 64 << 10
 HEAD_SECONDS = 15.0
+SEND_SECONDS = 60.0
 
 
 class StrictProtocol(HttpToolsProtocol):
-    """One connection; `head_seconds` is how long a request's head may take, from its first byte or the connect."""
+    """One connection; `head_seconds` is how long a request's head may take, from its first byte or the connect.
+
+    As long may the rest of a body take whose request is answered already. `send_seconds` is how long a caller
+    may leave what is written for it unread.
+    """
 
     head_bytes = HEAD_BYTES
     head_seconds = HEAD_SECONDS
+    send_seconds = SEND_SECONDS
+    places: Connections | None = None
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -31,7 +42,10 @@ class StrictProtocol(HttpToolsProtocol):
         self._begun = False
         self._messages = self._head_size = self._fields = 0
         self._head_timer: asyncio.TimerHandle | None = None
+        self._body_timer: asyncio.TimerHandle | None = None
+        self._send_timer: asyncio.TimerHandle | None = None
         self._rests_since = 0.0
+        self._caller: str | None = None  # where it is counted
 
     @property
     def resting(self) -> bool:
@@ -42,18 +56,46 @@ class StrictProtocol(HttpToolsProtocol):
     # -- asyncio's side ------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A new connection must bring a head in time."""
+        """A new connection needs a place, and must bring a head in time."""
         super().connection_made(transport)
+        if self.places is not None:
+            caller = self.client[0] if self.client else ""
+            limit = self.places.admit(caller)
+            if limit is not None:
+                self._no_place(limit)
+                return
+            self._caller = caller
         self._watch_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing is timed any more."""
+        """Nothing is timed any more, and its place is free."""
         self._unwatch_head()
+        self._unwatch_body()
+        self._unwatch_send()
         self._unset_keepalive_if_required()
+        self.give_place_up()
         super().connection_lost(exc)
+
+    def give_place_up(self) -> None:
+        """Another may come in its stead."""
+        if self.places is not None and self._caller is not None:
+            self.places.leave(self._caller)
+            self._caller = None
+
+    def pause_writing(self) -> None:
+        """More is written than the caller takes: it has its time to read."""
+        super().pause_writing()
+        self._watch_send()
+
+    def resume_writing(self) -> None:
+        """The caller reads."""
+        super().resume_writing()
+        self._unwatch_send()
 
     def data_received(self, data: bytes) -> None:
         """Feeds the parser; an offered upgrade that nobody takes is ignored, as RFC 9110 allows."""
+        if self.parser is None or self.transport.is_closing():
+            return  # refused: what comes yet is not read
         before = self._messages
         try:
             self.parser.feed_data(data)
@@ -61,6 +103,7 @@ class StrictProtocol(HttpToolsProtocol):
             rest = data[upgrade.args[0] :]
             if self.takes_upgrade():
                 self._unwatch_head()
+                self._unwatch_send()
                 self.upgraded(rest)
             else:
                 self._ignore_upgrade(rest)
@@ -96,10 +139,18 @@ class StrictProtocol(HttpToolsProtocol):
             self._too_large()
             raise ValueError("the head is too large")
         if self._in_head:
-            super().on_header(name, value)
+            super().on_header(name, value.rstrip(b" \t"))
+
+    def check_head(self) -> None:
+        """Refuses a head that is in doubt, and raises ValueError, which ends the parsing."""
+        wrong = fault(self.parser.get_http_version(), self.parser.get_method(), self.headers)
+        if wrong is not None:
+            self.refuse(400, "bad_http", wrong)
+            raise ValueError(wrong)
 
     def on_headers_complete(self) -> None:
         """The head is whole."""
+        self.check_head()
         if not self.parser.should_upgrade():
             self._in_head = False
         super().on_headers_complete()
@@ -113,6 +164,8 @@ class StrictProtocol(HttpToolsProtocol):
     def between_requests(self) -> None:
         """A request is whole and no other has begun."""
         self._in_head, self._begun, self._head_size = True, False, 0
+        if self._body_timer is not None:
+            self._unwatch_body()
 
     # -- rest ----------------------------------------------------------------------------------------------
 
@@ -120,8 +173,11 @@ class StrictProtocol(HttpToolsProtocol):
         """An answer is out: the next request that waits begins, or the connection rests."""
         self.server_state.total_requests += 1
         if self.transport.is_closing():
+            self._watch_send()
             return
         self.flow.resume_reading()
+        if self._begun and not self._in_head and self._body_timer is None:
+            self._body_timer = self.loop.call_later(self.head_seconds, self.transport.close)
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
             return
@@ -138,6 +194,8 @@ class StrictProtocol(HttpToolsProtocol):
         left = self._rests_since + self.timeout_keep_alive - self.loop.time()
         if left > 0.001:
             self._watch_rest(left)
+        elif self.transport.get_write_buffer_size():
+            self.transport.abort()  # it does not read: closing would wait for it
         else:
             self.transport.close()
 
@@ -194,12 +252,18 @@ class StrictProtocol(HttpToolsProtocol):
             cycle.disconnected = True  # it was this request's body: nobody waits for its answer now
             cycle.message_event.set()
         body = orjson.dumps({"error": text, "code": code})
+        again = "retry-after: 1\r\n" if status in (429, 503) else ""
         head = (
-            f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/json\r\n"
+            f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/json\r\n{again}"
             f"content-length: {len(body)}\r\nx-request-id: {os.urandom(10).hex()}\r\nconnection: close\r\n\r\n"
         )
         self.transport.write(head.encode() + body)
         self.transport.close()
+        self._watch_send()
+
+    def _no_place(self, limit: str) -> None:
+        status, whose = (503, "") if limit == "all" else (429, " of this address")
+        self.refuse(status, "too_many_connections", f"no more connections{whose} are taken now")
 
     def _too_large(self) -> None:
         if not self.transport.is_closing():
@@ -217,3 +281,17 @@ class StrictProtocol(HttpToolsProtocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+    def _unwatch_body(self) -> None:
+        if self._body_timer is not None:
+            self._body_timer.cancel()
+            self._body_timer = None
+
+    def _watch_send(self) -> None:
+        if self._send_timer is None:
+            self._send_timer = self.loop.call_later(self.send_seconds, self.transport.abort)
+
+    def _unwatch_send(self) -> None:
+        if self._send_timer is not None:
+            self._send_timer.cancel()
+            self._send_timer = None

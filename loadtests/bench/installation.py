@@ -9,24 +9,36 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import orjson
 
 from loadtests.bench.tree import Root, gateway_group
 from loadtests.fleet import Fleet, wait_for
 from router.agent.place import runtime_dir
+from router.journal.folder import total_bytes
 
 SETTLE_S: Final = 120.0
+UNLOGGED: Final = Path(__file__).with_name("unlogged")
+
+Log = Literal["full", "bare", "none"]
+"""With bodies; records without bodies; no record at all, which only the benchmark's own patch can do."""
+
+
+class Logged(AssertionError):
+    """An installation that was to keep no log has one: its figures are not those without."""
 
 
 class Installation:
-    """`pointsman up` on a folder of its own; `payload=False` logs records without bodies."""
+    """`pointsman up` on a folder of its own."""
 
-    def __init__(self, *, routers: int, replicas: int, home: Path, payload: bool = True) -> None:
-        self.replicas = replicas
+    def __init__(self, *, routers: int, replicas: int, home: Path, log: Log = "full") -> None:
+        self.replicas, self.log = replicas, log
         env = {"BENTOML_HOME": str(home)}
-        self.settings = {} if payload else {"POINTSMAN_LOG_PAYLOAD_BYTES": "0"}
+        self.settings = {} if log == "full" else {"POINTSMAN_LOG_PAYLOAD_BYTES": "0"}
+        if log == "none":
+            others = os.environ.get("PYTHONPATH", "")
+            env["PYTHONPATH"] = os.pathsep.join(filter(None, (str(UNLOGGED), others)))
         self.fleet = Fleet(routers=routers, env=env | self.settings)
         try:
             self.fleet.start()
@@ -34,7 +46,8 @@ class Installation:
             self.fleet.remove()
             raise
         given = "".join(f"{name}={value} " for name, value in self.settings.items())
-        self.command = f"{given}pointsman up --routers {routers}"
+        patched = "PYTHONPATH=loadtests/bench/unlogged " if log == "none" else ""
+        self.command = f"{patched}{given}pointsman up --routers {routers}"
 
     @property
     def runtime(self) -> Path:
@@ -70,13 +83,20 @@ class Installation:
             f"/models/{model}/versions/{version}/deploy",
             params={"wait": 120},
             json={"replicas": self.replicas},
+            timeout=130,
         )
         answer = self.fleet.promote(model, version)
         if answer["status"] != 200:
             raise RuntimeError(f"promote {model}: {answer}")
 
     def settled(self) -> float:
-        """Waits until every record is in Redis; the seconds that took. Raises TimeoutError."""
+        """Waits until every record is in Redis; the seconds that took. Raises TimeoutError, Logged."""
+        if self.log == "none":
+            if written := total_bytes(self.fleet.data_dir / "journal"):
+                raise Logged(
+                    f"{written} bytes in the journal: loadtests/bench/unlogged does not fit any more"
+                )
+            return 0.0
         began, since = time.monotonic(), time.time()
 
         def caught_up() -> bool:
@@ -101,9 +121,10 @@ class Installation:
         finally:
             os.kill(pid, signal.SIGCONT)
 
-    def router_pid(self) -> int:
-        """Of the first router."""
-        return int(orjson.loads((self.runtime / "processes.json").read_bytes())["routers"][0]["pid"])
+    def router_pids(self) -> list[int]:
+        """Of all routers."""
+        told = orjson.loads((self.runtime / "processes.json").read_bytes())
+        return [int(router["pid"]) for router in told["routers"]]
 
     def url(self, path: str) -> str:
         """An address of the data listener."""

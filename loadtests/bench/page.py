@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 
 from rich.table import Table
 
-from loadtests.bench.goals import Goal
+from loadtests.bench.account import Account
+from loadtests.bench.goals import Goal, figure
 from loadtests.bench.section import Outcome, p50, throughput
 from loadtests.bench.wrk import Sample
 
@@ -66,6 +67,14 @@ def terminal(outcome: Outcome) -> Table:
     return table
 
 
+def account_table(account: Account) -> Table:
+    """For rich."""
+    table = Table(*account.head, title=account.title)
+    for row in account.rows:
+        table.add_row(*row)
+    return table
+
+
 def goal_table(goals: list[Goal]) -> Table:
     """What must be reached, for rich."""
     table = Table("measure", "wanted", "found", "", title="What it must reach")
@@ -79,13 +88,14 @@ def _goal_cells(goal: Goal) -> tuple[str, str, str, str]:
     return (
         goal.text,
         f"{bound} {goal.wanted:g} {goal.unit}",
-        f"{goal.found:.2f} {goal.unit}",
-        "reached" if goal.holds else "NOT REACHED",
+        "" if goal.found is None else f"{figure(goal.found)} {goal.unit}",
+        goal.verdict,
     )
 
 
 def markdown(
-    outcomes: dict[str, Outcome],
+    outcomes: Mapping[str, Outcome],
+    accounts: Mapping[str, Account],
     goals: list[Goal],
     facts: Mapping[str, str],
     how: str,
@@ -94,9 +104,8 @@ def markdown(
     """The whole of docs/bench.md."""
     lines = ["# Benchmark", "", f"Written by `make bench`; do not edit. {how}", ""]
     lines += _table(("", ""), [(name, text) for name, text in facts.items()])
-    if goals:
-        lines += ["## What it must reach", ""]
-        lines += _table(("measure", "wanted", "found", ""), [_goal_cells(goal) for goal in goals])
+    lines += ["## What it must reach", ""]
+    lines += _table(("measure", "wanted", "found", ""), [_goal_cells(goal) for goal in goals])
     lines += ["![requests a second by connections](bench.svg)", "", LEGEND]
     for name, outcome in outcomes.items():
         lines += [f"## {outcome.section.title}", ""]
@@ -104,6 +113,11 @@ def markdown(
         for note in outcome.section.notes:
             lines += [note, ""]
         lines += ["```text", *_commands(outcome), "```", "", f"(`--only {name}`)", ""]
+    for name, account in accounts.items():
+        lines += [f"## {account.title}", "", *_table(account.head, list(account.rows))]
+        for note in account.notes:
+            lines += [note, ""]
+        lines += ["```text", account.command, "```", "", f"(`--only {name}`)", ""]
     for name, why in skipped.items():
         lines += [f"## {name}", "", f"Not run: {why}.", ""]
     return "\n".join(lines).rstrip() + "\n"

@@ -1,6 +1,6 @@
-"""`make profile`: a router under load, its CPU time a request by room, and a flame graph.
+"""`make profile`: the routers under load, its CPU time a request by room, and a flame graph.
 
-The share of a room in the samples times the router's measured CPU time a request. The CPU time is measured
+The share of a room in the samples times the routers' measured CPU time a request. The CPU time is measured
 before sampling begins, so that what py-spy costs is not in it.
 """
 
@@ -23,7 +23,7 @@ from loadtests.bench.checking import check
 from loadtests.bench.contender import Contender
 from loadtests.bench.flame import flame
 from loadtests.bench.installation import Installation
-from loadtests.bench.run import workshop
+from loadtests.bench.run import cores, workshop
 from loadtests.bench.sections import passed_through
 from loadtests.bench.workshop import GATEWAY_MODEL, V1_PATH, V2_PATH, Workshop, gateway
 from loadtests.fleet import wait_for
@@ -56,22 +56,27 @@ LANES: Final = {"v1": tensors(V1, V1_PATH), "v2": tensors(V2, V2_PATH), "pass": 
 @click.option("--lane", type=click.Choice(list(LANES)), default="v1", show_default=True)
 @click.option("--connections", default=64, show_default=True, type=click.IntRange(1))
 @click.option("--seconds", default=10.0, show_default=True, type=click.FloatRange(1))
+@click.option("--routers", type=click.IntRange(1, 64), show_default="as many as cores")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("profile.svg"), show_default=True)
-def main(lane: str, connections: int, seconds: float, out: Path) -> None:
-    """Profile a router under load."""
+def main(lane: str, connections: int, seconds: float, routers: int | None, out: Path) -> None:
+    """Profile the routers under load."""
     if not wrk.installed():
         raise click.ClickException(wrk.MISSING)
     if stacks.py_spy() is None:
         raise click.ClickException(stacks.MISSING)
     if lane == "pass" and proxies.installed() is None:
         raise click.ClickException(proxies.MISSING)
-    with workshop() as shop, ExitStack() as stack:
+    routers = routers or cores()
+    with workshop(routers) as shop, ExitStack() as stack:
         installation, contender = LANES[lane](shop, stack)
         check(contender)
         sample = wrk.measure(contender, connections, seconds)
-        found = sampled(installation, contender, connections, seconds, shop.folder / "raw")
+        found = sampled(installation, contender, connections, seconds, shop.folder)
     cost = sample.cpu_us["router"]
-    title = f"{contender.title} at {connections} connections, {cost:.0f} µs of router CPU a request"
+    title = (
+        f"{contender.title}, {routers} routers, {connections} connections:"
+        f" {cost:.0f} µs of router CPU a request"
+    )
     out.write_text(flame(stacks.merged(found, ROOT), title))
     screen = Console(width=None if sys.stdout.isatty() else 120)
     screen.print(table(title, "room", stacks.rooms(found, ROOT), cost))
@@ -80,16 +85,22 @@ def main(lane: str, connections: int, seconds: float, out: Path) -> None:
 
 
 def sampled(
-    installation: Installation, contender: Contender, connections: int, seconds: float, target: Path
+    installation: Installation, contender: Contender, connections: int, seconds: float, folder: Path
 ) -> Counter[stacks.Stack]:
-    """Stacks of the first router while the load runs; raises RuntimeError with what py-spy said."""
-    running = stacks.start(installation.router_pid(), seconds, target)
+    """Stacks of all routers while the load runs; raises RuntimeError with what py-spy said."""
+    targets = {pid: folder / f"raw-{pid}" for pid in installation.router_pids()}
+    running = {pid: stacks.start(pid, seconds, target) for pid, target in targets.items()}
     wrk.load(contender, connections, seconds + 1)
-    wait_for(lambda: running.poll() is not None, 30)
-    output, _ = running.communicate()
-    if running.returncode or not target.exists():
-        raise RuntimeError(f"py-spy failed (it needs ptrace: root, or kernel.yama.ptrace_scope=0): {output}")
-    return stacks.read(target.read_text())
+    wait_for(lambda: all(one.poll() is not None for one in running.values()), 30)
+    found: Counter[stacks.Stack] = Counter()
+    for pid, one in running.items():
+        output, _ = one.communicate()
+        if one.returncode or not targets[pid].exists():
+            raise RuntimeError(
+                f"py-spy failed (it needs ptrace: root, or kernel.yama.ptrace_scope=0): {output}"
+            )
+        found += stacks.read(targets[pid].read_text())
+    return found
 
 
 def table(title: str, what: str, counts: Counter[str], cost: float) -> Table:

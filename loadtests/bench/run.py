@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,6 +14,11 @@ from loadtests.bench.sections import Maker
 from loadtests.bench.workshop import Workshop
 
 Told = Callable[[str], None]
+
+
+def cores() -> int:
+    """That this process may use, and those it starts."""
+    return len(os.sched_getaffinity(0))
 
 
 @contextmanager

@@ -43,7 +43,7 @@ def recorded() -> dict[str, float]:
 
 
 def measure() -> dict[str, float]:
-    """Runs it; raises Wrong, Unclean."""
+    """Runs it with one router, however many cores there are; raises Wrong, Unclean."""
     with workshop() as shop:
         return ratios(run_section(shop, sections.small, ROUNDS, SECONDS, _told))
 

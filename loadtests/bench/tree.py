@@ -42,10 +42,21 @@ class Root:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """At one moment: CPU seconds by process and group, RSS in bytes by group."""
+    """At one moment: CPU seconds and RSS in bytes, by process and group."""
 
     cpu: dict[tuple[int, str], float]
-    rss: dict[str, int]
+    rss: dict[tuple[int, str], int]
+
+    def memory(self) -> dict[str, int]:
+        """RSS by group: the sum of its processes."""
+        found: dict[str, int] = defaultdict(int)
+        for (_, group), size in self.rss.items():
+            found[group] += size
+        return dict(found)
+
+    def of(self, group: str) -> dict[int, int]:
+        """RSS by pid of one group."""
+        return {pid: size for (pid, name), size in self.rss.items() if name == group}
 
     def since(self, before: Look) -> dict[str, float]:
         """CPU seconds by group between two looks; what ended between them is not seen."""
@@ -58,7 +69,7 @@ class Look:
 def look(roots: Sequence[Root]) -> Look:
     """All processes of the trees, now."""
     cpu: dict[tuple[int, str], float] = {}
-    rss: dict[str, int] = defaultdict(int)
+    rss: dict[tuple[int, str], int] = {}
     for root in roots:
         top = psutil.Process(root.pid)
         for process in (top, *top.children(recursive=True)):
@@ -66,5 +77,5 @@ def look(roots: Sequence[Root]) -> Look:
                 group = root.group(process.cmdline())
                 times = process.cpu_times()
                 cpu[process.pid, group] = times.user + times.system
-                rss[group] += process.memory_info().rss
-    return Look(cpu, dict(rss))
+                rss[process.pid, group] = process.memory_info().rss
+    return Look(cpu, rss)

@@ -12,7 +12,7 @@ from loadtests.bench import bentos, models
 from loadtests.bench.bentos import Server, Setup
 from loadtests.bench.bodies import Array, Bodies, Form, Outputs, answers, make, pictures, rows
 from loadtests.bench.contender import Contender
-from loadtests.bench.installation import Installation
+from loadtests.bench.installation import Installation, Log
 
 GATEWAY_MODEL = "breast-cancer"
 V1_PATH = f"/v1/models/{GATEWAY_MODEL}:predict"
@@ -60,11 +60,9 @@ class Workshop:
         """Written in a form, to a file of its own."""
         return make(form, payload.tensors, payload.expected, self.folder / f"bodies-{next(self._files)}")
 
-    def installation(self, stack: ExitStack, *, payload: bool = True) -> Installation:
+    def installation(self, stack: ExitStack, log: Log = "full") -> Installation:
         """A running one without versions."""
-        made = Installation(
-            routers=self.routers, replicas=self.replicas, home=self.folder / "home", payload=payload
-        )
+        made = Installation(routers=self.routers, replicas=self.replicas, home=self.folder / "home", log=log)
         stack.callback(made.close)
         return made
 

@@ -111,7 +111,7 @@ def measure(contender: Contender, connections: int, seconds: float, *, core: int
         p99_ms=report.p99_us / 1e3,
         max_ms=report.max_us / 1e3,
         cpu_us={name: spent * 1e6 / report.requests for name, spent in after.since(before).items()},
-        rss_mib={name: size / MIB for name, size in after.rss.items()},
+        rss_mib={name: size / MIB for name, size in after.memory().items()},
         load_cpu=own / wall,
         settle_s=settle_s,
     )

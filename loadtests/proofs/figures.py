@@ -7,6 +7,10 @@ from collections.abc import Sequence
 Figures = dict[str, float | int | str]
 
 
+class Skipped(Exception):
+    """The machine lacks something that a proof needs; the text says what."""
+
+
 def percentile(values: Sequence[float], share: float) -> float:
     """The value below which `share` (0…1) of the sorted values lie."""
     ordered = sorted(values)

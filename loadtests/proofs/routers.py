@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
 from collections import Counter
 from time import monotonic
@@ -86,6 +87,28 @@ async def killed(fleet: Fleet, requests: int, *, kills: int = 2, callers: int = 
         "rps": round(len(seen) / took),
         "router back after s (max)": round(max(restarts), 2),
     }
+
+
+async def killed_at_random(
+    fleet: Fleet, kills: int, *, rate: float = 600.0, callers: int = 16, seed: int = 20261124
+) -> Figures:
+    """kill -9 of routers at random points under open-loop load: every answer is in the log exactly once."""
+    dice = random.Random(seed)
+    load = Load(fleet.port, PATH, digit_rows(), callers, rate=rate)
+    load.start()
+    restarts = []
+    for _ in range(kills):
+        await asyncio.sleep(dice.uniform(0.0, 0.6))
+        routers = (await asyncio.to_thread(fleet.status))["routers"]
+        victim = dice.choice(routers)
+        os.kill(victim["pid"], signal.SIGKILL)
+        restarts.append(await back(fleet, len(routers), victim["pid"]))
+    seen = await load.stop()
+    unanswered = [each for each in seen if each.status == 0]
+    assert not [each for each in seen if each.status not in (0, 200)]
+    # A caller's exchange breaks at most once with each kill.
+    assert len(unanswered) <= callers * kills, len(unanswered)
+    return account(fleet, seen) | {"kills": kills, "router back after s (max)": round(max(restarts), 2)}
 
 
 async def back(fleet: Fleet, count: int, gone: int) -> float:

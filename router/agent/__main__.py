@@ -24,6 +24,7 @@ async def _serve(life_fd: int) -> None:
     agent = Agent(settings, place, os.environ["POINTSMAN_NODE"], registry, life_fd)
     lifeline.watch(life_fd, agent.kill_all)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, agent.stop)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, agent.leave)  # for the next one to adopt
     try:
         await agent.run()
     finally:

@@ -15,6 +15,7 @@ from router.agent.replica_process import tidy
 from router.agent.running import Running
 from router.agent.runtime import adopted
 from router.documents import Replica
+from router.quarantine import put_aside
 
 _log = structlog.get_logger()
 
@@ -22,7 +23,8 @@ _log = structlog.get_logger()
 def adopt(place: Place, began: float, since: str) -> list[tuple[Running, Replica | None]]:
     """Every replica that still runs, with what was last told of it; files of the others are removed.
 
-    All of them count as starting until they answer, except those that were on their way out.
+    Those that served go on to be ready: whether they still answer is seen by the next look. Others count as
+    starting until they answer, except those that were on their way out.
     """
     found = []
     for path in sorted(place.replica_files.glob("*.json")):
@@ -30,9 +32,12 @@ def adopt(place: Place, began: float, since: str) -> list[tuple[Running, Replica
             continue
         try:
             noted: Any = snapshot.read(path)
+            if noted["id"] != path.stem:
+                raise ValueError(f"it is the note of {noted['id']!r}")
             running = _adopt(noted, place, began, since)
-        except (ValueError, KeyError, msgspec.ValidationError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError, OSError) as error:
             _log.error("replica_file_unreadable", path=str(path), error=str(error))
+            put_aside(path, f"it cannot be read: {type(error).__name__}: {error}", place.data_dir)
             continue
         if running is None:
             tidy(noted["id"], place)
@@ -57,9 +62,10 @@ def _adopt(noted: Any, place: Place, began: float, since: str) -> tuple[Running,
         key=(document["model"], document["version"]),
         digest=document["digest"],
         process=adopted(replica_id, document, place, process),
-        phase="draining" if told is not None and told.state == "draining" else "starting",
+        phase=told.state if told is not None and told.state != "failed" else "starting",
         began=began,
         since=since if told is None else told.since,
+        replaced=None if told is None else told.replaced,
     )
     return running, told
 

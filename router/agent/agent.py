@@ -10,14 +10,20 @@ from typing import Any
 import structlog
 
 from router.agent.adoption import adopt
+from router.agent.attempts import Attempts
 from router.agent.desire import Desire
+from router.agent.farewell import Farewell
 from router.agent.follow import AWAY, Follow, News
+from router.agent.intercom import listening
 from router.agent.logs import bound_replica_logs
+from router.agent.losses import FILE, Loss, Losses
 from router.agent.place import Place
-from router.agent.plan import Health, Key, Tries, plan
-from router.agent.replica_process import LoadFailed, new_id
+from router.agent.plan import Key, plan
+from router.agent.pulse import Pulse, Trouble
+from router.agent.replacement import Replacements
+from router.agent.replica_process import LoadFailed, last_lines, new_id
 from router.agent.roster import Roster
-from router.agent.running import Running, failed
+from router.agent.running import Running
 from router.agent.runtime import start
 from router.clock import rfc3339
 from router.halt import halt
@@ -25,10 +31,7 @@ from router.registry.registry import Registry
 from router.settings import Settings
 
 ASK_REGISTRY_S = 3.0  # then what was last asked for counts
-CHECK_EVERY_S = 10.0
-CHECK_TIMEOUT_S = 2.0
-ACKNOWLEDGED_S = 5.0
-DRAIN_S = 30.0
+LOGS_EVERY_S = 10.0
 STOP_S = 5.0  # of all replicas when the agent itself is stopped: no router sends anything any more
 FORGET_S = 1.5
 
@@ -57,15 +60,29 @@ class Agent:
         self._desire = Desire(place.desired, registry)
         self._follow = Follow(registry, settings.poll_ms / 1000, self._hear)
         self._running: dict[str, Running] = {}
-        self._tries: dict[Key, Tries] = {}
+        self._attempts = Attempts(self._roster, Losses(place.runtime_dir / FILE), node, clock)
         self._wake = asyncio.Event()
         self._told = asyncio.Event()
         self._stopping = asyncio.Event()
+        self._leaving = False
+        self._farewell = Farewell(registry, self._roster, node, self._gone, self._wake.set, clock)
+        self._replacements = Replacements(
+            settings,
+            self._running,
+            ask_again=self._attempts.ask_again,
+            mark=self._mark,
+            given_up=self._attempts.given_up,
+        )
         self._group: asyncio.TaskGroup  # while `_work` runs
         self._tasks: set[asyncio.Task[None]] = set()  # the group's
 
     def stop(self) -> None:
         """Ends all replicas, then `run`."""
+        self._stopping.set()
+
+    def leave(self) -> None:
+        """Ends `run` alone: the next agent adopts the replicas."""
+        self._leaving = True
         self._stopping.set()
 
     def kill_all(self) -> None:
@@ -83,7 +100,8 @@ class Agent:
                 work.result()
         finally:
             await halt(lambda: {work, stopping, *self._tasks})
-        await self._end_all()
+        if not self._leaving:
+            await self._end_all()
 
     async def _work(self) -> None:
         adopted = adopt(self._place, self._clock(), rfc3339(time.time()))
@@ -91,7 +109,8 @@ class Agent:
             self._running[replica.id] = replica
             self._roster.put(told or replica.document(self._node, "starting"))
             _log.info("replica_adopted", replica=replica.id, pid=replica.process.process.pid)
-        async with asyncio.TaskGroup() as self._group:
+        talk = listening(self._place.socket("agent"), self._replacements.answer)
+        async with talk, asyncio.TaskGroup() as self._group:
             for task in (self._follow.run(), self._roster.publish(), self._first_wish(), self._steer()):
                 self._spawn(task)
             self._spawn(self._bound_logs())
@@ -115,20 +134,11 @@ class Agent:
 
     async def _hear(self, news: News) -> None:
         for key in await self._desire.take(news):
-            self._ask_again(key)
+            self._attempts.ask_again(key)
         self._told.set()
         for taken in self._roster.compare(news):
-            self._ask_again((taken.model, taken.version))
+            self._attempts.ask_again((taken.model, taken.version))
         self._wake.set()
-
-    def _ask_again(self, key: Key) -> None:
-        self._tries.pop(key, None)
-        self._forget_failed(key)
-
-    def _forget_failed(self, key: Key) -> None:
-        for replica in self._roster.all():
-            if replica.state == "failed" and (replica.model, replica.version) == key:
-                self._roster.drop(replica.id)
 
     # -- steps ---------------------------------------------------------------------------------------------
 
@@ -138,11 +148,11 @@ class Agent:
             wake = None
             if self._desire.wanted is not None:
                 units = [each.unit() for each in self._running.values()]
-                steps = plan(self._desire.wanted, units, self._tries, self._clock())
+                steps = plan(self._desire.wanted, units, self._attempts.by_key, self._clock())
                 for key in steps.start:
                     self._start(key)
                 for replica_id in steps.retire:
-                    self._spawn(self._retire(self._running[replica_id]))
+                    self._spawn(self._farewell.retire(self._running[replica_id]))
                 wake = steps.wake
             try:
                 await asyncio.wait_for(self._wake.wait(), None if wake is None else wake - self._clock())
@@ -157,10 +167,20 @@ class Agent:
             process = start(replica_id, document, self._place, self._life_fd, self._settings)
         except OSError as error:
             self._roster.drop(replica_id)
-            self._failed_load(key, replica_id, document["digest"], f"it cannot be started: {error}")
+            text = f"it cannot be started: {error}"
+            self._attempts.failed_load(key, replica_id, document["digest"], text, ())
+            self._wake.set()
             return
-        now = rfc3339(time.time())
-        replica = Running(replica_id, key, document["digest"], process, "starting", self._clock(), now)
+        replica = Running(
+            replica_id,
+            key,
+            document["digest"],
+            process,
+            "starting",
+            self._clock(),
+            rfc3339(time.time()),
+            self._attempts.last_loss(key),
+        )
         self._running[replica_id] = replica
         self._roster.put(replica.document(self._node, "starting"))
         _log.info("replica_started", replica=replica_id, pid=process.process.pid)
@@ -169,101 +189,75 @@ class Agent:
     async def _attend(self, replica: Running) -> None:
         """From its start, or its adoption, to its end."""
         if replica.leaving():
-            await self._finish(replica)
+            await self._farewell.finish(replica)
             return
-        if replica.phase == "starting" and not await self._load(replica):
+        pulse = Pulse(replica.process, replica.process.care(self._settings), replica.leaving, self._clock)
+        if replica.phase == "starting" and not await self._load(replica, pulse):
             return
-        health = Health()
-        began = self._clock()
-        replica.process.cpu_seconds()
-        while not await replica.process.process.wait(CHECK_EVERY_S):
-            if replica.leaving():
-                continue  # `_retire` sees to its end
-            answered = await replica.process.answers(CHECK_TIMEOUT_S)
-            used, elapsed = replica.process.cpu_seconds(), max(self._clock() - began, 0.001)
-            health, began = health.after(answered, used / elapsed), self._clock()
-            if health.lost:
-                _log.error("replica_hangs", replica=replica.id)
-                replica.process.kill()
-        if not replica.leaving():
-            await self._crashed(replica)
-
-    async def _load(self, replica: Running) -> bool:
+        cause: Trouble | None = None
         try:
-            await replica.process.until_ready(self._settings.replica_start_timeout_s)
+            while (trouble := await pulse.trouble()) is not None:
+                cause = self._troubled(replica, trouble) or cause
+        finally:
+            pulse.close()
+        if not replica.leaving():
+            await self._crashed(replica, cause)
+
+    def _troubled(self, replica: Running, trouble: Trouble) -> Trouble | None:
+        """Kills the replica, and gives why; or begins to replace one that still answers."""
+        if trouble.kind == "memory":
+            _log.error(
+                "replica_too_large", replica=replica.id, reason=trouble.text, killed=not trouble.gently
+            )
+        else:
+            _log.error("replica_hangs", replica=replica.id, reason=trouble.text)
+        if not trouble.gently:
+            replica.process.kill()
+            return trouble
+        self._attempts.lost(replica, trouble.kind, trouble.text)
+        self._mark(replica, True)
+        return None
+
+    def _mark(self, replica: Running, outgoing: bool) -> None:
+        """Outgoing: another one takes its place once that is warm. Not any more: that one is surplus."""
+        replica.outgoing = outgoing
+        self._wake.set()
+
+    async def _load(self, replica: Running, pulse: Pulse) -> bool:
+        try:
+            await pulse.loaded(self._settings.replica_start_timeout_s)
         except LoadFailed as error:
             if replica.leaving():  # taken back while it loaded
                 return False
-            await self._remove(replica, grace=0)
-            self._failed_load(replica.key, replica.id, replica.digest, str(error), final=error.final)
+            await self._farewell.remove(replica, grace=0)
+            lines = last_lines(replica.process.log)
+            self._attempts.failed_load(
+                replica.key, replica.id, replica.digest, str(error), lines, final=error.final
+            )
+            self._wake.set()
             return False
-        self._tries[replica.key] = self._tries.get(replica.key, Tries()).after_load()
+        self._attempts.loaded(replica.key)
         if replica.phase == "starting":
             replica.phase = "ready"
-            self._forget_failed(replica.key)
             self._roster.put(replica.document(self._node, "ready"))
             took = round(self._clock() - replica.began, 3)
             _log.info("replica_ready", replica=replica.id, seconds=took)
         self._wake.set()
         return True
 
-    def _failed_load(
-        self, key: Key, replica_id: str, digest: str, error: str, *, final: bool = False
-    ) -> None:
-        tries = self._tries.get(key, Tries()).after_failed_load(self._clock(), final=final)
-        self._tries[key] = tries
-        _log.error("replica_failed", replica=replica_id, error=error, tries=tries.loads_failed)
-        if tries.given_up:
-            self._forget_failed(key)
-            self._roster.put(failed(replica_id, key, digest, self._node, rfc3339(time.time()), error))
-        self._wake.set()
-
-    async def _crashed(self, replica: Running) -> None:
-        lived = self._clock() - replica.began
+    async def _crashed(self, replica: Running, cause: Trouble | None) -> None:
         status = replica.process.process.exited.result()
-        _log.error("replica_crashed", replica=replica.id, status=status, lived=round(lived, 1))
-        await self._remove(replica, grace=0)
-        tries = self._tries.get(replica.key, Tries())
-        self._tries[replica.key] = tries.after_crash(self._clock(), lived)
+        lived = round(self._clock() - replica.began, 1)
+        _log.error("replica_crashed", replica=replica.id, status=status, lived=lived)
+        await self._farewell.remove(replica, grace=0)
+        reason: Loss = "crashed" if cause is None else cause.kind
+        self._attempts.lost(
+            replica, reason, f"it ended with status {status}" if cause is None else cause.text
+        )
         self._wake.set()
 
-    async def _retire(self, replica: Running) -> None:
-        """Ends a replica without breaking a request: first nobody sends to it, then it finishes, then it goes."""
-        was, replica.phase = replica.phase, "draining"
-        try:
-            if was == "ready":
-                revision = await self._roster.announce(replica.document(self._node, "draining"))
-                await self._acknowledged(revision)
-        except AWAY as error:
-            _log.warning("retire_waits", replica=replica.id, error=str(error))
-            if replica.process.process.running:
-                self._roster.put(replica.document(self._node, "ready"))
-                await replica.process.process.wait(1.0)
-            replica.phase = was
-            self._wake.set()
-            if replica.process.process.running:
-                return
-        await self._finish(replica)
-
-    async def _finish(self, replica: Running) -> None:
-        await self._remove(replica, grace=DRAIN_S)
-        _log.info("replica_stopped", replica=replica.id)
-        self._wake.set()
-
-    async def _remove(self, replica: Running, grace: float) -> None:
-        await replica.process.end(grace)
+    def _gone(self, replica: Running) -> None:
         self._running.pop(replica.id, None)
-        self._roster.drop(replica.id)
-
-    async def _acknowledged(self, revision: int) -> None:
-        """Returns when every router that is heard of has `revision`, after 5 s at the latest."""
-        deadline = self._clock() + ACKNOWLEDGED_S
-        while self._clock() < deadline:
-            now, leases = await self._registry.routers()
-            if all(lease.revision >= revision or lease.lapsed(now) for lease in leases):
-                return
-            await asyncio.sleep(0.02)
-        _log.warning("not_acknowledged", revision=revision)
 
     # -- the rest ------------------------------------------------------------------------------------------
 
@@ -280,5 +274,5 @@ class Agent:
 
     async def _bound_logs(self) -> None:
         while True:
-            await asyncio.sleep(CHECK_EVERY_S)
+            await asyncio.sleep(LOGS_EVERY_S)
             bound_replica_logs(self._place.logs, [each.process.log for each in self._running.values()])

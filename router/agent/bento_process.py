@@ -8,6 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import psutil
 
 from router.agent import home, snapshot
 from router.agent.bento import HOST, PORT
+from router.agent.health import Care
 from router.agent.logs import replica_log
 from router.agent.place import Place
 from router.agent.process import Process
@@ -26,6 +28,8 @@ from router.agent.replica_process import (
     last_report,
 )
 from router.agent.rowwise import Doubt, prove
+from router.agent.vitals import Vitals, vitals, working
+from router.settings import Settings
 
 ASSEMBLE_S = 60
 """For verifying the bento and its models, on top of what building an environment may take."""
@@ -37,17 +41,20 @@ WORKER = "_bentoml_impl.worker"
 
 RAISED = re.compile(r"^[A-Za-z_][\w.]*(?:Error|Exception)\b.*", re.MULTILINE)
 PROVE_S = 60.0
+READY_EVERY_S = 10.0  # a user's own `__is_ready__` may cost something
 
 
 class BentoProcess(ReplicaProcess):
     """The process is the guard; BentoML's arbiter and workers are its descendants."""
+
+    alive_path = "/livez"
 
     def __init__(
         self, replica_id: str, place: Place, process: Process, document: Mapping[str, Any], build_s: float
     ) -> None:
         super().__init__(replica_id, place, process)
         self._document = document
-        self._build_s = build_s
+        self.build_s = build_s
         self._home = place.homes / replica_id
         self._port: int | None = None
 
@@ -89,7 +96,7 @@ class BentoProcess(ReplicaProcess):
 
     async def until_ready(self, timeout: float) -> None:
         """Returns once /readyz answers 200 and the tensor contract holds; `timeout` counts from its own start."""
-        deadline = asyncio.get_running_loop().time() + self._build_s + ASSEMBLE_S
+        deadline = asyncio.get_running_loop().time() + self.build_s + ASSEMBLE_S
         while not self.listens() and not await self.process.wait(LOOK_S):
             if asyncio.get_running_loop().time() >= deadline:
                 raise LoadFailed("its environment was not ready in time", final=True)
@@ -140,16 +147,24 @@ class BentoProcess(ReplicaProcess):
                     found.add(process.pid)
         return found
 
-    def cpu_seconds(self) -> float:
-        """CPU used by all of its processes since the last call (0 at the first one)."""
-        used = 0.0
-        for process in self._tree():
-            with contextlib.suppress(psutil.NoSuchProcess):
-                times = process.cpu_times()
-                used += times.user + times.system
-        before, self._cpu = self._cpu, used
-        # A worker that ended takes its seconds along.
-        return 0.0 if before is None else max(0.0, used - before)
+    def care(self, settings: Settings) -> Care:
+        """Users' services may block their loop in good faith: they get ten times the patience."""
+        care = super().care(settings)
+        return replace(
+            care,
+            every_s=2 * care.every_s,
+            misses=10 * care.misses,
+            stopped_misses=2 * care.stopped_misses,
+            deep_s=READY_EVERY_S,
+        )
+
+    def vitals(self) -> Vitals | None:
+        """Of guard, arbiter, workers and whatever they started."""
+        return vitals(self.process.pid, tree=True)
+
+    def working(self) -> bool:
+        """Whether any thread of any of them works."""
+        return working(self.process.pid, tree=True)
 
     def kill(self) -> None:
         """SIGKILL to guard, arbiter and workers."""

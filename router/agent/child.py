@@ -53,6 +53,7 @@ class Child:
         self._env = env
         self._changed = changed
         self._stopping = asyncio.Event()
+        self._renewing = False
 
     @property
     def pid(self) -> int | None:
@@ -70,6 +71,9 @@ class Child:
                 _log.error("start_failed", child=self.name, error=str(error))
             if self._stopping.is_set():
                 return
+            if self._renewing:
+                self._renewing = False
+                continue
             self.backoff = self.backoff.after(time.monotonic() - began)
             delay = self.backoff.delay_s
             _log.warning(
@@ -96,6 +100,23 @@ class Child:
         await asyncio.wait(either, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
         hurried.cancel()
         if await process.wait(min(grace, 1.0) if hurry.is_set() else 0):
+            return True
+        _log.warning("child_killed", child=self.name, pid=process.pid)
+        process.send(signal.SIGKILL)
+        await process.wait(2.0)
+        return False
+
+    async def renew(self, number: int, grace: float) -> bool:
+        """Sends a signal that asks for the end, SIGKILL after `grace` seconds; `keep` starts the next at once.
+
+        True where it ended by itself.
+        """
+        process = self.process
+        if process is None or not process.running:
+            return True
+        self._renewing = True
+        process.send(number)
+        if await process.wait(grace):
             return True
         _log.warning("child_killed", child=self.name, pid=process.pid)
         process.send(signal.SIGKILL)

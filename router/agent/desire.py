@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import orjson
 import structlog
 
 from router.agent import snapshot
 from router.agent.follow import News
 from router.agent.plan import Key
+from router.quarantine import put_aside
 from router.registry.registry import Registry
 
+FORMAT = 1
+"""Raised when an older agent would misread the file."""
+
 _log = structlog.get_logger()
+
+
+class _Stored(msgspec.Struct):
+    desired: dict[str, dict[str, Annotated[int, msgspec.Meta(ge=0)]]]
+    documents: list[dict[str, Any]]
+    format: int = 1
+
+    def by_key(self) -> dict[Key, dict[str, Any]]:
+        """The documents by version; KeyError or TypeError where one names none, or a wanted one is missing."""
+        found = {(str(each["model"]), str(each["version"])): each for each in self.documents}
+        for model, versions in self.desired.items():
+            for version in versions:
+                _ = found[model, version]["digest"]
+        return found
 
 
 class Desire:
@@ -24,24 +43,27 @@ class Desire:
         self._registry = registry
         self._documents: dict[Key, dict[str, Any]] = {}
         self.wanted: dict[Key, int] | None = None
+        self._unsaved = False
 
     def document(self, key: Key) -> dict[str, Any]:
         """The version document of a wanted version."""
         return self._documents[key]
 
     def recall(self) -> bool:
-        """Takes what the file says; False where there is none, or a broken one."""
+        """Takes what the file says; False where there is none, or a broken one, which is put aside."""
         try:
-            found = snapshot.read(self._path)
-        except ValueError as error:
-            _log.error("desired_unreadable", path=str(self._path), error=str(error))
+            found = msgspec.json.decode(self._path.read_bytes(), type=_Stored)
+            if found.format > FORMAT:
+                raise ValueError(f"it is of format {found.format}, this version reads up to {FORMAT}")
+            self._documents = found.by_key()
+        except FileNotFoundError:
             return False
-        if found is None:
+        except (ValueError, KeyError, TypeError, RecursionError, OSError) as error:
+            put_aside(self._path, f"it cannot be read: {type(error).__name__}: {error}")
             return False
-        self._documents = {(each["model"], each["version"]): each for each in found["documents"]}
         self.wanted = {
             (model, version): number
-            for model, versions in found["desired"].items()
+            for model, versions in found.desired.items()
             for version, number in versions.items()
         }
         return True
@@ -67,6 +89,8 @@ class Desire:
         if changed or self.wanted is None:
             await self._fetch(after)
             self.wanted = after
+            self._unsaved = True
+        if self._unsaved:
             self._remember()
         return changed
 
@@ -84,5 +108,13 @@ class Desire:
         desired: dict[str, dict[str, int]] = {}
         for (model, version), number in (self.wanted or {}).items():
             desired.setdefault(model, {})[version] = number
-        document = {"desired": desired, "documents": list(self._documents.values())}
-        snapshot.write(self._path, document, durable=True)
+        document = {"format": FORMAT, "desired": desired, "documents": list(self._documents.values())}
+        try:
+            if self._path.is_dir():
+                put_aside(self._path, "a folder stands where the wanted replicas belong")
+            snapshot.write(self._path, document, durable=True)
+        except OSError as error:
+            # A full disk. What is wanted is done all the same, and written with the next news.
+            _log.error("desired_not_written", error=str(error))
+            return
+        self._unsaved = False

@@ -31,6 +31,11 @@ class EmbeddedRedis:
         """For redis clients."""
         return f"unix://{self.socket}"
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the server needs beside ours: without it libc never gives trimmed log blocks back to the system."""
+        return {"MALLOC_MMAP_THRESHOLD_": str(64 << 10)}
+
     def command(self, life_fd: int) -> list[str]:
         """The guarded server; the guard's lock keeps two servers off one folder, also after a kill -9."""
         guard = [sys.executable, "-P", "-m", "router.agent.guard", "--life-fd", str(life_fd)]
@@ -52,6 +57,7 @@ class EmbeddedRedis:
             "appendonly": "yes",
             "appendfsync": "everysec",
             "aof-load-truncated": "yes",
+            "auto-aof-rewrite-min-size": "256mb",  # each rewrite forks the server
             "save": "",
             "daemonize": "no",
             "maxmemory-policy": "noeviction",

@@ -10,6 +10,7 @@ import time
 from collections.abc import Collection, Iterator
 from typing import Any
 
+import msgspec
 import psutil
 import structlog
 
@@ -79,7 +80,8 @@ def _noted(place: Place) -> Iterator[tuple[int, int]]:
     for path in [place.processes, *place.replica_files.glob("*.json")]:
         try:
             found: Any = snapshot.read(path)
-        except ValueError:
-            continue  # not ours: we write whole documents only
-        if isinstance(found, dict):
-            yield from ((pid, ticks) for pid, ticks in found.get("started", []))
+            started = msgspec.convert((found or {}).get("started", []), list[tuple[int, int]])
+        except (ValueError, AttributeError, OSError) as error:
+            _log.error("replica_file_unreadable", path=str(path), error=str(error))
+            continue  # its process ends by itself with the pipe
+        yield from started

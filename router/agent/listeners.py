@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from ipaddress import ip_address
 
 BACKLOG = 2048
 
@@ -21,6 +22,14 @@ def listen(host: str, port: int) -> socket.socket:
         listener.close()
         raise OSError(error.errno, f"cannot listen on {host} port {port}: {error.strerror}") from error
     return listener
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches a listener on `host`. Raises OSError where the name leads nowhere."""
+    if host == "":
+        return False
+    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    return all(ip_address(str(address[0]).partition("%")[0]).is_loopback for *_, address in found)
 
 
 def port_of(listener: socket.socket) -> int:

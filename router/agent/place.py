@@ -6,23 +6,20 @@ import contextlib
 import fcntl
 import hashlib
 import os
-import re
-import secrets
+import shutil
 import stat
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from router.agent import home, snapshot
+from router.agent import home, identity, snapshot
 
 SOCKET_PATH_BYTES = 107
 """Longest path of a Unix socket, without its closing zero."""
 
 NAME_BYTES = 40
 """Room kept for the name of a socket in the runtime folder."""
-
-NODE = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}\Z")
 
 
 class Occupied(Exception):
@@ -35,7 +32,7 @@ class Occupied(Exception):
 
 
 class Unsafe(Exception):
-    """A folder is a link, or belongs to somebody else."""
+    """A folder is a link, or belongs to somebody else; or one is no folder at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,18 +136,23 @@ def claim(data_dir: Path) -> Claim:
     lock, before = _lock(data_dir)
     try:
         for folder in (place.logs, place.bentoml, place.redis, place.homes, place.data_dir / "journal"):
-            folder.mkdir(mode=0o700, exist_ok=True)
+            _folder(folder)
         make_private(place.runtime_dir)
+        if not place.replica_files.is_dir():
+            place.replica_files.unlink(missing_ok=True)
         place.replica_files.mkdir(mode=0o700, exist_ok=True)
-        _admin_key(place.admin_key)
-        node = _node(data_dir / "node.id")
+        try:
+            identity.make_key(place.admin_key)
+            node = identity.node(data_dir, place.runtime_dir)
+        except identity.Broken as error:
+            raise Unsafe(str(error)) from error
         # A lock on the folder keeps systemd-tmpfiles from clearing it out of /tmp after ten days.
         aged = os.open(place.runtime_dir, os.O_RDONLY | os.O_DIRECTORY)
         fcntl.flock(aged, fcntl.LOCK_SH)
     except BaseException:
         os.close(lock)
         raise
-    return Claim(place, node, left_uncleanly=before is not None, _fds=[lock, aged])
+    return Claim(place, node, left_uncleanly=before, _fds=[lock, aged])
 
 
 def runtime_dir(data_dir: Path) -> Path:
@@ -186,12 +188,21 @@ def sweep(place: Place) -> None:
     """Removes sockets and notes of processes of an earlier `up`; call it when none of them runs any more."""
     for path in place.runtime_dir.iterdir():
         if path.suffix == ".sock" or path in (place.replicas, place.processes):
-            path.unlink(missing_ok=True)
+            _remove(path)
     for path in place.replica_files.iterdir():
         if path.is_file():
             path.unlink(missing_ok=True)
     for path in place.homes.iterdir():
         home.clear(path)
+    for path in place.data_dir.glob("table.json.*"):  # drafts of routers that were killed while they wrote
+        _remove(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def note_path() -> Path:
@@ -201,8 +212,8 @@ def note_path() -> Path:
     return home / "pointsman" / "up.json"
 
 
-def leave_note(place: Place, url: str) -> None:
-    """Notes URL and key path for the command line; raises OSError."""
+def leave_note(place: Place, url: str, cert: Path | None = None) -> None:
+    """Notes URL, key path and perhaps the server's certificate for the command line; raises OSError."""
     path = note_path()
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     document = {
@@ -210,6 +221,7 @@ def leave_note(place: Place, url: str) -> None:
         "key_path": str(place.admin_key),
         "data_dir": str(place.data_dir),
         "pid": os.getpid(),
+        "cert_path": None if cert is None else str(cert.absolute()),
     }
     snapshot.write(path, document)
 
@@ -222,16 +234,23 @@ def take_note_away() -> None:
             note_path().unlink(missing_ok=True)
 
 
-def _lock(data_dir: Path) -> tuple[int, int | None]:
-    """The locked descriptor, and the pid that stood in it: of an `up` that did not end cleanly."""
-    fd = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def _lock(data_dir: Path) -> tuple[int, bool]:
+    """The locked descriptor, and whether something stood in it: an `up` that did not end cleanly."""
+    path = data_dir / "lock"
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise Unsafe(
+            f"{path} cannot be opened ({error.strerror}): see that no `pointsman up` runs on {data_dir}, "
+            "then remove it and start again"
+        ) from error
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         holder = _holder(fd)
         os.close(fd)
         raise Occupied(data_dir, holder) from None
-    before = _pid(fd)
+    before = os.fstat(fd).st_size > 0  # whatever it is: a pid, or what is left of one
     os.ftruncate(fd, 0)
     os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
     return fd, before
@@ -250,21 +269,10 @@ def _pid(fd: int) -> int | None:
     return int(text) if text.isdigit() else None
 
 
-def _admin_key(path: Path) -> None:
-    if path.exists():
-        if stat.S_IMODE(path.stat().st_mode) & 0o077:
-            path.chmod(0o600)
-        return
-    snapshot.write_bytes(path, secrets.token_urlsafe(32).encode(), durable=True)
-
-
-def _node(path: Path) -> str:
-    """This installation's name among others on one Redis; made once."""
-    if path.exists():
-        node = path.read_text("ascii").strip()
-        if not NODE.match(node):
-            raise Unsafe(f"{path} does not hold a node id ([a-z0-9][a-z0-9.-]*)")
-        return node
-    node = secrets.token_hex(6)
-    snapshot.write_bytes(path, node.encode(), durable=True)
-    return node
+def _folder(path: Path) -> None:
+    try:
+        path.mkdir(mode=0o700, exist_ok=True)
+    except FileExistsError:
+        raise Unsafe(f"{path} is not a folder: move it away and start again") from None
+    if not os.access(path, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
+        raise Unsafe(f"{path} cannot be read and written: restore its rights (0700) and start again")

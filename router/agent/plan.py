@@ -20,19 +20,19 @@ LOAD_PAUSE_S = 0.5
 STARTS_AT_ONCE = 4
 """Replicas that load at the same time on this host; the others wait their turn."""
 
-CHECKS_IDLE = 3
-CHECKS_BUSY = 12
-BUSY_SHARE = 0.05
-
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """One replica process as the plan sees it; `since` is when it started (monotonic seconds)."""
+    """One replica process as the plan sees it; `since` is when it started (monotonic seconds).
+
+    `outgoing`: it serves until another one can do so in its place.
+    """
 
     id: str
     key: Key
     phase: Phase
     since: float
+    outgoing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +76,14 @@ def plan(wanted: Mapping[Key, int], units: Iterable[Unit], tries: Mapping[Key, T
     """The next steps towards `wanted` (replicas of each version).
 
     Draining units count as gone. After a failed load one replica at a time is tried. Surplus goes youngest
-    first, those not yet warm before warm ones.
+    first, those not yet warm before warm ones. An outgoing unit is not counted, so that another one is started,
+    and is retired once there are enough warm ones without it.
     """
     alive: dict[Key, list[Unit]] = {}
+    outgoing: dict[Key, list[Unit]] = {}
     for unit in units:
         if unit.phase != "draining":
-            alive.setdefault(unit.key, []).append(unit)
+            (outgoing if unit.outgoing else alive).setdefault(unit.key, []).append(unit)
     room = STARTS_AT_ONCE - sum(unit.phase == "starting" for found in alive.values() for unit in found)
     start: list[Key] = []
     wake: float | None = None
@@ -104,30 +106,14 @@ def plan(wanted: Mapping[Key, int], units: Iterable[Unit], tries: Mapping[Key, T
         for key, found in sorted(alive.items())
         for unit in _surplus(found, max(0, wanted.get(key, 0)))
     ]
+    for key, leaving in sorted(outgoing.items()):
+        warm = sum(unit.phase == "ready" for unit in alive.get(key, []))
+        spare = warm + len(leaving) - max(0, wanted.get(key, 0))
+        leaving.sort(key=lambda unit: (unit.since, unit.id))
+        retire += [unit.id for unit in leaving[: max(0, spare)]]
     return Plan(tuple(start), tuple(retire), wake)
 
 
 def _surplus(units: list[Unit], number: int) -> list[Unit]:
     keep_first = sorted(units, key=lambda unit: (unit.phase == "starting", unit.since, unit.id))
     return keep_first[number:]
-
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """Readiness checks in a row that a warm replica did not answer with 200."""
-
-    missed: int = 0
-
-    def after(self, answered: bool, cpu_share: float) -> Health:
-        """The count after one more check; a replica that used no CPU meanwhile hangs, one that did is busy.
-
-        Overload makes answers late as well: replacing busy replicas would only add to it.
-        """
-        if answered:
-            return Health()
-        return Health(self.missed + (1 if cpu_share >= BUSY_SHARE else CHECKS_BUSY // CHECKS_IDLE))
-
-    @property
-    def lost(self) -> bool:
-        """Whether to replace it: three checks missed while idle, twelve while busy."""
-        return self.missed >= CHECKS_BUSY

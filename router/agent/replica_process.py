@@ -14,17 +14,22 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import psutil
 
 from router.agent import home, probe, snapshot
+from router.agent.health import Care
 from router.agent.logs import replica_log
 from router.agent.place import Place
 from router.agent.plan import Key
 from router.agent.process import Process
+from router.agent.vitals import Vitals, vitals, working
+from router.settings import Settings
 
 _LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"
 TAIL_BYTES = 16 << 10
 ERROR_CHARS = 500
+LAST_LINES = 10
+LINE_CHARS = 300
+MODEL_EVERY_S = 5.0  # between two probes that run the model
 
 
 class LoadFailed(Exception):
@@ -46,13 +51,18 @@ def new_id(key: Key) -> str:
 class ReplicaProcess:
     """A running process of a version; `address` is where it answers once it is warm."""
 
+    alive_path = "/_pm/stats"
+    """Answered by the event loop itself, also while a model runs in its thread."""
+
+    build_s: float = 0.0
+    """Seconds that a start may take on top of the start's own time-out."""
+
     def __init__(self, replica_id: str, place: Place, process: Process) -> None:
         self.id = replica_id
         self.process = process
         self._place = place
         self.socket = _socket(place, replica_id)
         self.log = replica_log(place.logs, replica_id)
-        self._cpu: float | None = None
 
     @classmethod
     def start(
@@ -95,8 +105,8 @@ class ReplicaProcess:
             if code == 200:
                 return
             told = f"/readyz answers {code}"
-        text, final = last_report(self.log)
-        raise LoadFailed(text or f"it ended ({self.process.exited.result()})", final=final)
+        text, final = last_report(self.log, ended=self.process.exited.result())
+        raise LoadFailed(text, final=final)
 
     def listens(self) -> bool:
         """Whether there is something to ask yet."""
@@ -106,22 +116,39 @@ class ReplicaProcess:
         """SIGKILL to all of it. Safe on any thread."""
         self.process.send(signal.SIGKILL)
 
+    def care(self, settings: Settings) -> Care:
+        """How it is watched once it is warm."""
+        every = settings.probe_ms / 1000
+        return Care(
+            every_s=every,
+            misses=settings.probe_misses,
+            stopped_misses=settings.probe_misses,
+            deep_s=MODEL_EVERY_S,
+            busy_s=2 * settings.request_timeout_ms / 1000,  # nobody waits that long for a call
+            memory_bytes=settings.replica_memory_bytes,
+        )
+
     async def answers(self, timeout: float) -> bool:
-        """One readiness check of a warm replica."""
+        """Whether it answers at all: asks nothing that costs, and does not run the model."""
+        try:
+            return await probe.status(self.address, self.alive_path, timeout) < 500
+        except (OSError, TimeoutError):
+            return False
+
+    async def works(self, timeout: float) -> bool:
+        """Whether it is ready by its own word; our generic service runs the model for that."""
         try:
             return await probe.status(self.address, "/readyz", timeout) == 200
         except (OSError, TimeoutError):
             return False
 
-    def cpu_seconds(self) -> float:
-        """CPU used since the last call (0 at the first one)."""
-        try:
-            times = psutil.Process(self.process.pid).cpu_times()
-        except psutil.NoSuchProcess:
-            return 0.0
-        used = times.user + times.system
-        before, self._cpu = self._cpu, used
-        return 0.0 if before is None else used - before
+    def vitals(self) -> Vitals | None:
+        """Of all of its processes; None once they have ended."""
+        return vitals(self.process.pid)
+
+    def working(self) -> bool:
+        """Whether any of its threads works, or waits for a core or a disk."""
+        return working(self.process.pid)
 
     async def end(self, grace: float) -> None:
         """SIGTERM, SIGKILL after `grace` seconds; removes what the process leaves behind."""
@@ -140,23 +167,40 @@ def tidy(replica_id: str, place: Place) -> None:
     home.clear(place.homes / replica_id)
 
 
-def last_report(log: Path) -> tuple[str, bool]:
-    """Why it failed, and whether another try would end the same.
+def last_report(log: Path, *, ended: int | None = None) -> tuple[str, bool]:
+    """Why it failed, and whether another try would end the same; at most 500 characters.
 
-    The launcher's own last report, else the last line of the log, at most 500 characters.
+    The launcher's own last report, else how the process `ended` (its status) and the last line of the log.
     """
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
-            lines = [line for line in file.read().decode(errors="replace").splitlines() if line.strip()]
-    except FileNotFoundError:
-        return "", False
+    lines = _tail(log)
     for line in reversed(lines):
         with contextlib.suppress(orjson.JSONDecodeError):
             told = orjson.loads(line)
             if isinstance(told, dict) and told.get("event") == "replica_failed":
                 return str(told.get("error"))[:ERROR_CHARS], told.get("final") is True
-    return (lines[-1].strip()[:ERROR_CHARS] if lines else ""), False
+    how = (
+        ""
+        if ended is None
+        else f"it was ended by signal {ended - 128}"
+        if ended > 128
+        else f"it ended with status {ended}"
+    )
+    last = lines[-1].strip() if lines else "its log is empty"
+    return (f"{how}: {last}" if how else last)[:ERROR_CHARS], False
+
+
+def last_lines(log: Path) -> tuple[str, ...]:
+    """The last ten lines of its log that are not empty, each cut at 300 characters."""
+    return tuple(line.rstrip()[:LINE_CHARS] for line in _tail(log)[-LAST_LINES:])
+
+
+def _tail(log: Path) -> list[str]:
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
+            return [line for line in file.read().decode(errors="replace").splitlines() if line.strip()]
+    except FileNotFoundError:
+        return []
 
 
 def _environment(place: Place, metrics: Path) -> dict[str, str]:

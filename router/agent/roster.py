@@ -128,7 +128,7 @@ class Roster:
 
     def _changed(self, replica: Replica) -> None:
         documents = [msgspec.to_builtins(each) for each in self._replicas.values()]
-        snapshot.write(self._place.replicas, {"replicas": documents})
+        snapshot.note(self._place.replicas, {"replicas": documents})
         self._due(replica.id, replica.model)
 
     def _due(self, replica_id: str, model: str) -> None:
@@ -136,4 +136,4 @@ class Roster:
         self._work.set()
 
     def _file(self, replica_id: str, document: dict[str, object]) -> None:
-        snapshot.write(self._place.replica_files / f"{replica_id}.json", document)
+        snapshot.note(self._place.replica_files / f"{replica_id}.json", document)

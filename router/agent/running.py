@@ -11,7 +11,10 @@ from router.documents import Replica, ReplicaState
 
 @dataclass(slots=True)
 class Running:
-    """`began` is in monotonic seconds, `since` the same as text for everybody else."""
+    """`began` is in monotonic seconds, `since` the same as text for everybody else.
+
+    `replaced` says why the replica before it ended unasked; `outgoing` that another one shall take its place.
+    """
 
     id: str
     key: Key
@@ -20,6 +23,8 @@ class Running:
     phase: Phase
     began: float
     since: str
+    replaced: str | None = None
+    outgoing: bool = False
 
     def leaving(self) -> bool:
         """Whether it is on its way out: `Agent._retire` sees to its end."""
@@ -27,7 +32,7 @@ class Running:
 
     def unit(self) -> Unit:
         """For the plan."""
-        return Unit(self.id, self.key, self.phase, self.began)
+        return Unit(self.id, self.key, self.phase, self.began, self.outgoing)
 
     def document(self, node: str, state: ReplicaState) -> Replica:
         """For everybody else."""
@@ -41,11 +46,14 @@ class Running:
             node=node,
             state=state,
             since=self.since,
+            replaced=self.replaced,
         )
 
 
-def failed(replica_id: str, key: Key, digest: str, node: str, since: str, error: str) -> Replica:
-    """What is told of a version that does not load: no process, but the reason."""
+def failed(
+    replica_id: str, key: Key, digest: str, node: str, since: str, error: str, last_lines: tuple[str, ...]
+) -> Replica:
+    """What is told of a version that does not load: no process, but the reason and the end of its log."""
     return Replica(
         id=replica_id,
         model=key[0],
@@ -57,4 +65,5 @@ def failed(replica_id: str, key: Key, digest: str, node: str, since: str, error:
         state="failed",
         since=since,
         error=error,
+        last_lines=last_lines,
     )

@@ -7,6 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import structlog
+
+_log = structlog.get_logger()
+
+
+def note(path: Path, document: Any) -> None:
+    """Writes what its writer must not fail over: on a full disk the old one stays, and that is logged."""
+    try:
+        write(path, document)
+    except OSError as error:
+        _log.error("note_not_written", path=str(path), error=str(error))
 
 
 def write(path: Path, document: Any, *, durable: bool = False) -> None:

@@ -16,15 +16,15 @@ from router.clock import rfc3339
 from router.halt import halt
 from router.journal import status
 from router.journal.folder import incarnations, total_bytes
+from router.journal.inspector import Inspector
 from router.journal.retention import deserted, remove, sweep
 from router.journal.shipper import Shipper
 from router.journal.trimmer import Trimmer
 from router.logging import configure
-from router.registry.connection import connect
+from router.registry.connection import close, connect, disconnect
 from router.settings import Settings
 
 TICK_S = 1.0
-TRIM_TICKS = 5
 STATUS_KEPT_S = 60
 GRACE_S = 5.0
 ORPHAN_GRACE_S = 1.0
@@ -61,7 +61,7 @@ def parse(arguments: list[str]) -> Options:
     if given.redis_url is None:
         parser.error("--redis-url or POINTSMAN_REDIS_URL is needed")
     node_file = given.data_dir / "node.id"
-    node = given.node or (node_file.read_text().strip() if node_file.exists() else "local")
+    node = given.node or os.environ.get("POINTSMAN_NODE") or _node(node_file)
     return Options(
         given.data_dir,
         given.redis_url,
@@ -73,6 +73,14 @@ def parse(arguments: list[str]) -> Options:
     )
 
 
+def _node(file: Path) -> str:
+    """The name in `file`, for who runs this process by hand."""
+    try:
+        return file.read_text("ascii").strip() or "local"
+    except (OSError, UnicodeDecodeError):
+        return "local"
+
+
 class Process:
     """The life of the log process: start, ticks, one last shipment."""
 
@@ -82,6 +90,7 @@ class Process:
         self._redis = connect(options.redis_url, name="log")
         self._shipper = Shipper(self._root, self._redis)
         self._trimmer = Trimmer(self._redis)
+        self._inspector = Inspector(options.data_dir)
         self._stop = asyncio.Event()
         self._grace_s = GRACE_S
         self._told: str | None = None
@@ -90,7 +99,8 @@ class Process:
         """Until SIGTERM, SIGINT or the parent's end; raises what a part of it raised."""
         self._watch()
         log.info("log_started", node=self._options.node, pid=os.getpid())
-        parts = [self._shipper.run(self._stop), self._tend_disk(), self._tend_redis(), self._stop.wait()]
+        work = [self._shipper.run(self._stop), self._tend_disk(), self._tend_redis(), self._inspect()]
+        parts = [*work, self._stop.wait()]
         tasks = [asyncio.ensure_future(part) for part in parts]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -134,18 +144,23 @@ class Process:
             self._tell_trouble()
             await asyncio.sleep(TICK_S)
 
+    async def _inspect(self) -> None:
+        """Looks once through what earlier routers left, a part a second, and tells what is broken."""
+        while True:
+            if not await asyncio.to_thread(self._inspector.step):
+                break
+            await asyncio.sleep(TICK_S)
+        await self._stop.wait()
+
     async def _tend_redis(self) -> None:
-        """The status key each second; streams trimmed and retired every few."""
-        tick = 0
+        """The status key, and streams trimmed and retired, each second."""
         while not self._stop.is_set():
             try:
                 key = status.status_key(self._options.node)
                 await self._redis.set(key, self._status().encode(), ex=STATUS_KEPT_S)
-                if tick % TRIM_TICKS == 0:
-                    await self._trim()
+                await self._trim()
             except (RedisError, OSError) as error:
                 log.warning("log_upkeep_failed", error=f"{type(error).__name__}: {error}")
-            tick += 1
             await asyncio.sleep(TICK_S)
 
     async def _trim(self) -> None:
@@ -161,17 +176,17 @@ class Process:
 
     async def _finish(self) -> None:
         """Ship what is there, within the grace, and say goodbye."""
-        await self._redis.connection_pool.disconnect()  # a cancelled call may have left an answer unread
+        await disconnect(self._redis)  # a cancelled call may have left an answer unread
         try:
             done = await self._shipper.drain(self._grace_s)
             log.info("log_stopped", shipped_all=done, lag_bytes=sum(self._shipper.lag().values()))
         except (RedisError, OSError) as error:
             log.warning("log_stopped", shipped_all=False, error=f"{type(error).__name__}: {error}")
         self._write_status()
-        await self._redis.aclose()
+        await close(self._redis)
 
     def _tell_trouble(self) -> None:
-        trouble = self._shipper.trouble
+        trouble = self._shipper.trouble or next(iter(self._shipper.unreadable.values()), None)
         if (trouble is None) != (self._told is None):
             if trouble is None:
                 log.info("log_shipping_again")
@@ -195,7 +210,8 @@ class Process:
             kept_bytes=total_bytes(self._root),
             limit_bytes=self._options.limit_bytes,
             unread_trimmed=self._trimmer.unread,
-            trouble=self._shipper.trouble,
+            corrupt_bytes=self._inspector.corrupt_bytes,
+            trouble=self._shipper.trouble or next(iter(self._shipper.unreadable.values()), None),
         )
 
 

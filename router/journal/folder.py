@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import stat
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -63,11 +64,16 @@ def _is_at(fd: int, path: Path) -> bool:
 
 
 def alive(folder: Path) -> bool:
-    """Whether a process holds the folder's lock; False for a folder that is gone."""
+    """Whether a process holds the folder's lock; False for a folder that is gone.
+
+    True for one that cannot be opened: what cannot be known must not be deleted.
+    """
     try:
         fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
+    except OSError:
+        return True
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -91,20 +97,21 @@ def segments(root: Path, incarnation: str) -> list[SegmentFile]:
     """An incarnation's segments, oldest first; numbers may have gaps.
 
     All but the last have their final size and mtime: every name is read before the first file is looked at,
-    and a segment with a successor is not written any more.
+    and a segment with a successor is not written any more. What is no file is no segment.
     """
     try:
         names = os.listdir(root / incarnation)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return []
     found = []
     for number in sorted(n for n in map(parse_file_name, names) if n is not None):
         path = segment_path(root, incarnation, number)
         try:
-            stat = path.stat()
-        except FileNotFoundError:
+            status = path.lstat()
+        except (FileNotFoundError, PermissionError):
             continue  # retention was faster
-        found.append(SegmentFile(incarnation, number, path, stat.st_size, stat.st_mtime))
+        if stat.S_ISREG(status.st_mode):
+            found.append(SegmentFile(incarnation, number, path, status.st_size, status.st_mtime))
     return found
 
 
@@ -143,10 +150,10 @@ def read_lines(path: Path, offset: int, chunk: int = CHUNK) -> Iterator[Line | F
 
 
 def read_line(path: Path, offset: int) -> Line | None:
-    """The sound line at `offset`; None when there is none or the file is gone."""
+    """The sound line at `offset`; None when there is none, or the file is gone or cannot be read."""
     try:
         first = next(read_lines(path, offset), None)
-    except FileNotFoundError:
+    except OSError:
         return None
     return first if isinstance(first, Line) else None
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
+import structlog
 
 from router.clock import parse_rfc3339, rfc3339
 from router.journal.cursor import Cursor, decode
 from router.journal.folder import alive, incarnations, read_line, search, segment_path, segments
-from router.journal.record import STREAM_AGE_S, Record, payload_time, time_key
+from router.journal.record import STREAM_AGE_S, Record, payload_time, read_record, time_key
 from router.journal.segment import Position, RecordId, parse_record_id
 from router.journal.stream import Streams
 from router.journal.tape import Budget, Spent, Tape
@@ -28,6 +29,8 @@ SETTLED_S = 60
 
 MTIME_SLACK_S = 1.0
 """A file's mtime comes from a coarser clock than its records' times, and may lie before the last of them."""
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,9 @@ class Reader:
                 hits = deque(search(segment.path, needle), maxlen=limit)
             except FileNotFoundError:
                 continue  # deleted by retention meanwhile
+            except OSError as error:
+                log.warning("segment_unreadable", path=str(segment.path), error=str(error))
+                continue
             for at in hits:
                 place = RecordId(segment.incarnation, Position(segment.number, at))
                 found.update(self._whose(place, request_id))
@@ -117,7 +123,10 @@ class Reader:
         if record is None or record.get("request_id") != request_id:
             return {}  # the needle stood deeper in the record
         if record.get("event") == "end":
-            place = parse_record_id(str(record.get("begin")))
+            try:
+                place = parse_record_id(str(record.get("begin")))
+            except ValueError:
+                return {}
             record = self._read(place)
         return {} if record is None else {place: record}
 
@@ -196,7 +205,9 @@ class Reader:
                 continue
             if not all(needle in line.payload for needle in needles):
                 continue
-            record = orjson.loads(line.payload)
+            record = read_record(line.payload)
+            if record is None:
+                continue
             key = time_key(str(record.get("time")))
             if key >= since and wanted.takes(record):
                 yield _Head(key, tape.incarnation, at, record)
@@ -221,10 +232,7 @@ class Reader:
     def _read(self, place: RecordId) -> Record | None:
         path = segment_path(self._root, place.incarnation, place.position.segment)
         line = read_line(path, place.position.offset)
-        if line is None:
-            return None
-        record = orjson.loads(line.payload)
-        return record if isinstance(record, dict) else None
+        return None if line is None else read_record(line.payload)
 
 
 def _next(source: Iterator[_Head]) -> list[_Head]:

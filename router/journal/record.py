@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import orjson
+
 Record = dict[str, Any]
 
 STREAM_AGE_S = 24 * 3600.0
@@ -14,6 +16,15 @@ def time_key(time: str) -> str:
     """A text that sorts as `time` does, an RFC 3339 UTC time with or without a fraction of a second."""
     whole, _, fraction = time.rstrip("Z").partition(".")
     return f"{whole}.{fraction:0<6}"
+
+
+def read_record(payload: bytes) -> Record | None:
+    """The record in a sound line; None for what is none: one such line must not hide all others."""
+    try:
+        found = orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def payload_time(payload: bytes) -> str | None:

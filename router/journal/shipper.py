@@ -20,6 +20,7 @@ from router.journal.block import (
 )
 from router.journal.folder import alive, incarnations, read_line, segment_path, segments
 from router.journal.segment import Position
+from router.registry.script import Script
 
 BLOCK_BYTES = 256 << 10
 BLOCK_RECORDS = 500
@@ -31,11 +32,16 @@ BACKOFF_S = (0.1, 2.0)
 """First and longest wait for a Redis that is away; jittered."""
 
 
+class Unreadable(Exception):
+    """A segment cannot be read: its incarnation waits, the others go on."""
+
+
 class Shipper:
     """Ships every incarnation under `root`; one task only.
 
     `redis` returns bytes (no `decode_responses`), has time-outs and does not retry by itself. Two shippers
-    of one root do no harm: an entry's id is where its block begins, and Redis takes each id once.
+    of one root do no harm: an entry's id is where its block begins, and Redis takes each id once. Nor does a
+    Redis that loses the last blocks, in a fail-over or a crash: it takes a block only behind the one before it.
     """
 
     def __init__(
@@ -49,10 +55,13 @@ class Shipper:
     ) -> None:
         self.shipped_bytes = 0
         self.trouble: str | None = None
+        self.unreadable: dict[str, str] = {}  # incarnation -> why it waits
         self._root, self._redis = root, redis
+        self._add_behind = Script(redis, "ship")
         self._block_bytes, self._block_records, self._poll_s = block_bytes, block_records, poll_s
         self._rng = rng or random.Random()
         self._places: dict[str, Position] = {}  # where to go on; forgotten whenever Redis gave trouble
+        self._last_ids: dict[str, str] = {}  # the entry that must be a stream's last
         self._reached: dict[str, Position] = {}  # as far as a stream was last known to reach
         self._done: set[str] = set()  # dead and wholly shipped
         self._registered: set[str] = set()
@@ -79,12 +88,18 @@ class Shipper:
         more = False
         try:
             for name in incarnations(self._root):
-                if name not in self._done:
+                if name in self._done:
+                    continue
+                try:
                     more = await self._turn(name) or more
+                    self.unreadable.pop(name, None)
+                except Unreadable as error:
+                    self.unreadable[name] = str(error)
         except BaseException:
             # Whether the last block arrived is not known, nor whether it is the same Redis that comes back:
             # only the streams know where to go on.
             self._places.clear()
+            self._last_ids.clear()
             self._done.clear()
             self._registered.clear()
             raise
@@ -110,7 +125,7 @@ class Shipper:
 
     def forget(self, incarnation: str) -> None:
         """Drop what is kept in memory of an incarnation whose folder is gone."""
-        for known in (self._places, self._reached):
+        for known in (self._places, self._reached, self.unreadable):
             known.pop(incarnation, None)
         self._done.discard(incarnation)
         self._registered.discard(incarnation)
@@ -136,29 +151,39 @@ class Shipper:
         return True
 
     def _read(self, name: str, place: Position) -> tuple[Block | None, Position]:
-        return read_block(self._root, name, place, self._block_bytes, self._block_records)
+        try:
+            return read_block(self._root, name, place, self._block_bytes, self._block_records)
+        except OSError as error:
+            raise Unreadable(f"{name} from segment {place.segment} on: {error}") from error
 
     def _dead(self, name: str) -> bool:
         """Whether the incarnation will write no more. A folder without a segment may be just about to live."""
         return bool(segments(self._root, name)) and not alive(self._root / name)
 
     async def _add(self, name: str, block: Block) -> bool:
-        """Ship one block; False when Redis refused its id: it, or a longer one from there, is shipped already."""
-        values: dict[Any, Any] = fields(block)
+        """Ship one block; False when Redis refused it.
+
+        Because it, or a longer one from there, is shipped already; or because the one before it is gone.
+        """
+        values: list[Any] = [part for field in fields(block).items() for part in field]
+        entry, before = entry_id(block.start), self._last_ids.get(name, "")
         try:
-            await self._redis.xadd(stream_key(name), values, id=entry_id(block.start))
+            if not await self._add_behind([stream_key(name)], [before, entry, *values]):
+                return False
         except ResponseError as error:
             if "equal or smaller" not in str(error):
                 raise
             return False
+        self._last_ids[name] = entry
         await self._register(name)
         self.shipped_bytes += len(block.raw)
         return True
 
     async def _behind(self, name: str, block: Block) -> Position:
         """Where to go on after a refusal of `block`."""
+        expected = self._last_ids.get(name, "")
         place = await self._end_of_stream(name)
-        if place > block.start:
+        if place > block.start or self._last_ids.get(name, "") != expected:
             return place
         # Somebody deleted the stream's last entries, and Redis still refuses ids up to the last of them. What
         # they held cannot be told any more; the first id it takes is that of the line behind.
@@ -170,9 +195,11 @@ class Shipper:
     async def _end_of_stream(self, name: str) -> Position:
         entries = await self._redis.xrevrange(stream_key(name), count=1)
         if not entries:
+            self._last_ids.pop(name, None)
             return Position(0, 0)
         await self._register(name)
         entry: Any = entries[0]  # typed for every kind of answer; ours are bytes
+        self._last_ids[name] = entry[0].decode()
         block = parse_entry(entry[0], entry[1])
         return Position(block.start.segment, block.end)
 

@@ -20,6 +20,7 @@ class Status:
     kept_bytes: int
     limit_bytes: int
     unread_trimmed: int
+    corrupt_bytes: int
     trouble: str | None
 
     def encode(self) -> bytes:

@@ -3,10 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import orjson
-
 from router.journal.folder import alive, read_line, search, segment_path, segments
-from router.journal.record import STREAM_AGE_S, Record, is_interrupted, merge
+from router.journal.record import STREAM_AGE_S, Record, is_interrupted, merge, read_record
 from router.journal.segment import Position, RecordId
 from router.journal.tape import Budget, Spent
 
@@ -63,7 +61,4 @@ class Streams:
 
     def _read(self, at: Position) -> Record | None:
         line = read_line(segment_path(self._root, self._incarnation, at.segment), at.offset)
-        if line is None:
-            return None
-        record = orjson.loads(line.payload)
-        return record if isinstance(record, dict) else None
+        return None if line is None else read_record(line.payload)

@@ -4,11 +4,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
+
 from router.journal.folder import read_lines, segments
 from router.journal.segment import Fault, Line, Position
 
 CHUNK = 64 << 10
 """Small: hundreds of tapes may be open side by side."""
+
+log = structlog.get_logger(__name__)
 
 
 class Spent(Exception):
@@ -32,7 +36,7 @@ class Tape:
     """Reads forward from `position` to what is written now; `position` is always that of the next unread byte.
 
     Segments that retention deletes meanwhile are passed over, as are corrupt lines and the torn ends of
-    segments that no longer grow.
+    segments that no longer grow, and segments that cannot be read.
     """
 
     def __init__(self, root: Path, incarnation: str, position: Position, budget: Budget) -> None:
@@ -71,3 +75,5 @@ class Tape:
                     yield Position(number, item.offset), item
         except FileNotFoundError:
             return
+        except OSError as error:
+            log.warning("segment_unreadable", path=str(path), error=str(error))

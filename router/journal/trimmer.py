@@ -36,7 +36,8 @@ class Trimmer:
             floor = min([await self._oldest_needed(key, group) for group in groups])
             await self._redis.xtrim(key, minid=f"{floor.segment + 1}-{floor.offset}", approximate=False)
         length = await self._redis.xlen(key)
-        size = await self._redis.memory_usage(key, samples=16) or 0
+        # All entries count: a sample is of the oldest, and small ones of quiet hours would hide large ones.
+        size = await self._redis.memory_usage(key, samples=0) or 0
         allowed = self._stream_bytes * (UNREAD_FACTOR if groups else 1)
         if size > allowed and length > 1:
             keep = max(1, length * allowed // size)

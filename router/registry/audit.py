@@ -41,8 +41,26 @@ class Head:
         return f"{self.seq} {self.hash}"
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What was asked for and refused: the path, the error, and how many like it were counted and not written."""
+
+    path: str
+    code: str
+    error: str
+    more: int = 0
+
+
 def entry(
-    head: Head, *, time: str, actor: Actor, action: str, object: str, before: object, after: object
+    head: Head,
+    *,
+    time: str,
+    actor: Actor,
+    action: str,
+    object: str,
+    before: object,
+    after: object,
+    refusal: Refusal | None = None,
 ) -> tuple[bytes, Head]:
     """The canonical bytes of the next entry and the chain's new head."""
     body: dict[str, Any] = {
@@ -52,7 +70,7 @@ def entry(
         "auth": actor.auth,
         "action": action,
         "object": object,
-        "outcome": "applied",
+        "outcome": "applied" if refusal is None else "refused",
         "before": before,
         "after": after,
         "reason": actor.reason,
@@ -60,6 +78,8 @@ def entry(
         "evidence": [],
         "prev": head.hash,
     }
+    if refusal is not None:
+        body |= {"path": refusal.path, "code": refusal.code, "error": refusal.error, "more": refusal.more}
     digest = hashlib.sha256(rfc8785.dumps(body)).hexdigest()
     return rfc8785.dumps(body | {"hash": digest}), Head(head.seq + 1, digest)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import orjson
 
 from router.registry import keys
+from router.registry.audit import Head
 
 
 @dataclass(slots=True)
@@ -15,6 +16,7 @@ class Change:
 
     model: str
     revision: int = 0
+    audited: tuple[Head, str] | None = None  # the chain's new head and its time, for whoever signs it
     _keys: list[str] = field(default_factory=lambda: [keys.REVISION, keys.CHANGES, keys.ROUTERS, keys.HINT])
     _args: list[bytes] = field(default_factory=list)
     _checks: list[list[object]] = field(default_factory=list)
@@ -35,10 +37,11 @@ class Change:
         """The name of the check with this 1-based number."""
         return self._meanings[number - 1]
 
-    def compiled(self) -> tuple[list[str], list[bytes]]:
-        """KEYS and ARGV of the commit script."""
+    def compiled(self, floor: int) -> tuple[list[str], list[bytes]]:
+        """KEYS and ARGV of the commit script; the revision will lie above `floor`."""
         plan = {
             "revision": self.revision,
+            "floor": floor,
             "model": self.model,
             "checks": self._checks,
             "ops": self._ops,

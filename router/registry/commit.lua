@@ -1,12 +1,13 @@
 -- One change of the control state: all of it or nothing.
 -- KEYS: 1 revision, 2 changes, 3 routers, 4 hint channel, then those the plan refers to by index.
 -- ARGV: 1 plan (JSON), then opaque strings the plan refers to by index.
--- plan: {revision, model, checks: [[key, field, value|0]...], ops: [[command, key, value...]...]}
---   revision 0 takes the next one; otherwise it must still lie above all that was ever used.
+-- plan: {revision, floor, model, checks: [[key, field, value|0]...], ops: [[command, key, value...]...]}
+--   revision 0 takes the next one; otherwise it must still lie above all that was ever used: what is stored,
+--   what any router has seen, and `floor`, what the sender has seen.
 --   a check wants HGET key field to equal the value (index 0: to be absent).
 -- Answers {"ok", revision}, {"revision", highest} or {"check", number of the failed check, what stands there}.
 local plan = cjson.decode(ARGV[1])
-local top = tonumber(redis.call('GET', KEYS[1]) or '0')
+local top = math.max(tonumber(redis.call('GET', KEYS[1]) or '0'), plan.floor)
 for _, lease in ipairs(redis.call('HVALS', KEYS[3])) do
   local highest = tonumber(cjson.decode(lease).highest) or 0
   if highest > top then top = highest end

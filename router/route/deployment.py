@@ -10,7 +10,7 @@ from router.route.table import Entry
 def require_unrouted(state: ModelState, version: str, *, force: bool) -> None:
     """Raises Conflict `still_routed`, `not_deployed`. `force` gives up the way back, never a target."""
     route, name = state.route, f"version {version} of model {state.model}"
-    if route is not None and version in route.targets():
+    if route is not None and (version in route.targets() or version == route.fallback):
         raise Conflict(f"{name} is still routed", code="still_routed", field="version")
     if route is not None and version == route.previous and not force:
         raise Conflict(

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 import orjson
 
+from router.access.admission import Admission
 from router.documents import ModelState, Replica, Route, Version
 
 REASONS = ("pin", "active", "sticky", "split")
@@ -24,10 +25,10 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Who answers and why: reason is `pin`, `active`, `sticky` or `split` (design: the words of the log).
+    """Who answers and why: reason is one of `REASONS`, or `fallback` (design: the words of the log).
 
     `headers` tell it to the caller, `lines` are the same as they stand in an HTTP head, and `record` are the
-    fields of the log's record that say it, as JSON without braces.
+    fields of the log's record that say it, as JSON without braces. `fallback` answers where this version cannot.
     """
 
     target: Target
@@ -37,6 +38,7 @@ class Choice:
     headers: tuple[tuple[bytes, bytes], ...]
     lines: bytes
     record: bytes
+    fallback: Choice | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,24 +66,31 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """All models at one revision."""
+    """All models at one revision, and who may ask them."""
 
     revision: int = 0
     entries: Mapping[str, Entry] = field(default_factory=lambda: MappingProxyType({}))
+    admission: Admission = field(default_factory=Admission)
 
     def with_entries(self, revision: int, entries: Mapping[str, Entry]) -> Table:
         """A later table in which only the given models differ."""
         merged = dict(self.entries)
         merged.update(entries)
-        return Table(revision, MappingProxyType(merged))
+        return Table(revision, MappingProxyType(merged), self.admission)
 
 
-def build(state: ModelState, versions: Mapping[str, Version], known: frozenset[str]) -> Entry:
-    """The entry of one model from the documents of the versions it names; `known` are all that exist."""
+def build(
+    state: ModelState, versions: Mapping[str, Version], known: frozenset[str], node: str | None = None
+) -> Entry:
+    """The entry of one model from the documents of the versions it names; `known` are all that exist.
+
+    Unix sockets of other hosts than `node` are left out: they cannot be reached from here.
+    """
     route = state.route or Route(model=state.model)
     ready: dict[str, list[Replica]] = {}
     for replica in state.replicas:
-        if replica.state == "ready" and replica.version in versions:
+        here = node is None or replica.node == node or not replica.address.startswith("unix:")
+        if replica.state == "ready" and replica.version in versions and here:
             ready.setdefault(replica.version, []).append(replica)
     names = set(state.desired) | set(ready) | route.targets()
     targets = {name: Target(versions[name], tuple(ready.get(name, ()))) for name in names if name in versions}
@@ -93,31 +102,49 @@ def build(state: ModelState, versions: Mapping[str, Version], known: frozenset[s
         bounds=tuple(end for _, end, _ in route.ranges[:-1]),
         owners=tuple(version for _, _, version in route.ranges),
         salt=route.salt.encode(),
-        choices=_choices(targets, route.epoch),
+        choices=_choices(targets, route),
         sticky_header=name.encode() if kind == "header" else None,
     )
 
 
-def _choices(targets: Mapping[str, Target], epoch: int) -> Mapping[tuple[str, str], Choice]:
+def _choices(targets: Mapping[str, Target], route: Route) -> Mapping[tuple[str, str], Choice]:
+    last = {version: _choice(target, route.epoch, "fallback") for version, target in targets.items()}
     found = {}
     for version, target in targets.items():
+        other = last.get(fallback_of(route, version) or "")
         for reason in REASONS:
-            headers = (
-                (b"x-model-version", version.encode()),
-                (b"x-route-epoch", b"%d" % epoch),
-                (b"x-route-reason", reason.encode()),
-            )
-            lines = b"".join(b"%b: %b\r\n" % header for header in headers)
-            told = {
-                "model": target.version.model,
-                "version": version,
-                "digest": target.version.digest,
-                "epoch": epoch,
-                "reason": reason,
-            }
-            record = orjson.dumps(told)[1:-1]
-            found[version, reason] = Choice(target, version, epoch, reason, headers, lines, record)
+            # Who pins a version wants that one, or to know that it cannot.
+            found[version, reason] = _choice(target, route.epoch, reason, None if reason == "pin" else other)
     return MappingProxyType(found)
+
+
+def fallback_of(route: Route, version: str) -> str | None:
+    """The version that answers where `version` cannot; None: nobody."""
+    if route.fallback == "none":
+        return None
+    if route.fallback != "auto":
+        other: str | None = route.fallback
+    else:
+        other = route.previous if version == route.active else route.active
+    return None if other == version else other
+
+
+def _choice(target: Target, epoch: int, reason: str, fallback: Choice | None = None) -> Choice:
+    version = target.version.version
+    headers = (
+        (b"x-model-version", version.encode()),
+        (b"x-route-epoch", b"%d" % epoch),
+        (b"x-route-reason", reason.encode()),
+    )
+    told = {
+        "model": target.version.model,
+        "version": version,
+        "digest": target.version.digest,
+        "epoch": epoch,
+        "reason": reason,
+    }
+    lines = b"".join(b"%b: %b\r\n" % header for header in headers)
+    return Choice(target, version, epoch, reason, headers, lines, orjson.dumps(told)[1:-1], fallback)
 
 
 def not_ready(before: Entry | None, after: Entry) -> str | None:

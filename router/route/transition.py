@@ -1,4 +1,4 @@
-"""What promote, rollback and split make of a route: values in, values out; no I/O, no clock, no chance."""
+"""What promote, rollback, split and fallback make of a route: values in and out; no I/O, no clock, no chance."""
 
 from __future__ import annotations
 
@@ -64,6 +64,15 @@ def split(route: Route | None, weights: dict[str, float], salt: str) -> Route | 
         whole = ((0, BUCKETS, route.active),)
         return replace(route, weights=shared, ranges=reassign(whole, shared), salt=salt)
     return replace(route, weights=shared, ranges=reassign(route.ranges, shared))
+
+
+def fall_back(route: Route | None, to: str) -> Route | None:
+    """The route with `to` (a version, `auto` or `none`) answering where the chosen version cannot; None where
+    it already does. Raises Conflict `no_active_version`.
+    """
+    if route is None or route.active is None:
+        raise _nothing_active(route, "given a fallback")
+    return None if route.fallback == to else replace(route, fallback=to)
 
 
 def _in_buckets(weights: dict[str, float]) -> dict[str, int]:

@@ -21,21 +21,25 @@ class BatchLimits:
     size: int
 
 
-def take(queue: deque[Item], limits: BatchLimits, now: float) -> tuple[list[Item], int]:
+def take(
+    queue: deque[Item], limits: BatchLimits, now: float, horizon: float = 0.0
+) -> tuple[list[Item], int, int]:
     """Takes the next batch off the queue, in order; abandoned items vanish, expired ones fail here.
 
-    Also gives the bytes that left the queue, of the batch and of those that left otherwise.
+    One with less than `horizon` seconds left counts as expired while others wait; alone it is tried. Also
+    gives the bytes and the rows that left the queue, of the batch and of those that left otherwise.
     """
     batch: list[Item] = []
-    rows = size = freed = 0
+    rows = size = freed = gone = 0
+    late = now + horizon
     while queue:
         item = queue[0]
-        if item.abandoned:
-            freed += queue.popleft().size
-            continue
-        if item.deadline <= now:
-            freed += queue.popleft().size
-            item.future.set_exception(DeadlineExceeded("the deadline passed while the request waited"))
+        if item.abandoned or (item.deadline <= late and (item.deadline <= now or batch or len(queue) > 1)):
+            queue.popleft()
+            freed += item.size
+            gone += item.rows or 1
+            if not item.abandoned:
+                item.future.set_exception(_too_late(item, now))
             continue
         if batch and (
             item.rows == 0
@@ -49,8 +53,15 @@ def take(queue: deque[Item], limits: BatchLimits, now: float) -> tuple[list[Item
         rows += item.rows
         size += item.size
         if item.rows == 0:
+            gone += 1
             break
-    return batch, freed + size
+    return batch, freed + size, gone + rows
+
+
+def _too_late(item: Item, now: float) -> DeadlineExceeded:
+    if item.deadline <= now:
+        return DeadlineExceeded("the deadline passed while the request waited")
+    return DeadlineExceeded("the request waited too long for an answer before its deadline")
 
 
 def _alike(one: Item, other: Item) -> bool:
@@ -69,9 +80,8 @@ def joined(batch: list[Item]) -> dict[str, Array]:
     return {name: np.concatenate([item.inputs[name] for item in batch]) for name in batch[0].inputs}
 
 
-def wrong_rows(batch: list[Item], outputs: dict[str, Array]) -> str | None:
+def wrong_rows(rows: int, outputs: dict[str, Array]) -> str | None:
     """What is wrong where an output does not lead with the batch's rows: then nobody may get any of it."""
-    rows = sum([item.rows for item in batch])
     for name, array in outputs.items():
         have = array.shape[0] if array.ndim else None
         if have != rows:
@@ -79,9 +89,8 @@ def wrong_rows(batch: list[Item], outputs: dict[str, Array]) -> str | None:
     return None
 
 
-def parted(batch: list[Item], outputs: dict[str, Array]) -> list[Result]:
-    """Each item's own rows, in the order of the batch."""
-    rows = sum([item.rows for item in batch])
+def parted(batch: list[Item], rows: int, outputs: dict[str, Array]) -> list[Result]:
+    """Each item's own rows, in the order of the batch; `rows` is their sum, 0 where it is not row-wise."""
     whole = Outputs(outputs, rows)
     parts: list[Result] = []
     start = 0

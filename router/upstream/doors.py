@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 
 # BentoML closes idle connections after 5 s; a POST on one that is just closing could not be repeated.
 IDLE_S = 2.0
-IDLE_KEPT = 32
+IDLE_KEPT = 128
 
 
 class Door:
@@ -50,6 +50,11 @@ class Door:
             self._idle.append(stream)
         else:
             stream.close()
+
+    def release(self, stream: Stream) -> None:
+        """The exchange on `stream` is over."""
+        self.busy -= 1
+        self.give(stream)
 
     def close(self) -> None:
         """Closes what is idle; what comes back later is closed too."""
@@ -79,8 +84,23 @@ class Doors:
         try:
             yield replica, stream
         finally:
-            door.busy -= 1
-            door.give(stream)
+            door.release(stream)
+
+    def at_hand(self, target: Target) -> tuple[Replica, Door, Stream] | None:
+        """The same without waiting, to be given back by `Door.release`; None where one would have to be made."""
+        found = None
+        for replica in target.replicas:
+            door = self._door(replica)
+            if found is None or door.busy < found[1].busy:
+                found = replica, door
+        if found is None:
+            return None
+        replica, door = found
+        stream = door.take()
+        if stream is None:
+            return None
+        door.busy += 1
+        return replica, door, stream
 
     @asynccontextmanager
     async def pipe(self, target: Target, attempts: list[Attempt]) -> AsyncIterator[tuple[Replica, Pipe]]:

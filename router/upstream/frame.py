@@ -51,7 +51,7 @@ def decode_answer(body: bytes) -> tuple[int, dict[str, Array]]:
                 raise BadFrame(f"output {name} leaves the frame")
             outputs[name] = _array(body, position, size, datatype, shape)
             position += size + len(_PAD[size % 8])
-    except (struct.error, msgspec.MsgspecError, KeyError, ValueError) as error:
+    except (struct.error, msgspec.MsgspecError, KeyError, ValueError, OverflowError) as error:
         raise BadFrame(str(error)) from error
     return model_us, outputs
 
@@ -73,6 +73,8 @@ def _array(body: bytes, position: int, size: int, datatype: str, shape: tuple[in
 
 
 def _strings(body: bytes, position: int, size: int, count: int) -> Array:
+    if count < 0 or count * 4 > size:
+        raise BadFrame(f"{count} strings do not fit in {size} bytes")
     out: Array = np.empty(count, dtype=object)
     end = position + size
     for index in range(count):

@@ -36,7 +36,7 @@ class Pace:
     `after` is also how long a replica may be silent before its silence counts against it.
     """
 
-    __slots__ = ("_older", "_recent", "_recent_count", "_rules", "after", "count")
+    __slots__ = ("_look_at", "_older", "_recent", "_recent_count", "_rules", "after", "count")
 
     def __init__(self, rules: HedgeRules = RULES) -> None:
         self._rules = rules
@@ -44,15 +44,15 @@ class Pace:
         self._older = [0] * BUCKETS
         self._recent_count = 0
         self.count = 0
+        self._look_at = rules.samples
         self.after: float | None = None
 
     def observe(self, took: float) -> None:
         """An exchange that was answered with 200, also one that was overtaken; `took` in seconds."""
         self._recent[_bucket(took)] += 1
         self._recent_count += 1
-        self.count += 1
-        rules = self._rules
-        if self.count % rules.every == 0 or self.count == rules.samples:
+        count = self.count = self.count + 1
+        if count >= self._look_at:
             self._look()
 
     def quantile(self, part: float) -> float | None:
@@ -69,6 +69,7 @@ class Pace:
 
     def _look(self) -> None:
         rules = self._rules
+        self._look_at = (self.count // rules.every + 1) * rules.every
         if self._recent_count >= rules.generation:
             self._older, self._recent, self._recent_count = self._recent, [0] * BUCKETS, 0
         usual = self.quantile(rules.quantile)

@@ -4,298 +4,295 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine
 from functools import partial
+from random import random
 from time import monotonic
-
-import structlog
+from typing import Any
 
 from router.documents import Replica
-from router.errors import DeadlineExceeded, ModelFailed, PointsmanError, Unavailable, UpstreamFailed
-from router.tensors import Array
+from router.errors import DeadlineExceeded, Unavailable
 from router.upstream import batch as batches
-from router.upstream.batch import BatchLimits
-from router.upstream.dialect import LEAN, BadAnswer, Dialect
-from router.upstream.link import Link, LinkFailed, Reply, connect
-from router.upstream.work import Attempt, Item
-
-log = structlog.get_logger(__name__)
-
-# Predictions are idempotent: a broken exchange is tried again, on another replica where there is one.
-RETRIES = 2
-FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds before a replica that failed to connect is tried again
-
-
-@dataclass(frozen=True, slots=True)
-class LaneLimits:
-    """Bounds of one lane: waiting requests, waiting bytes, and those of a batch."""
-
-    requests: int
-    size: int
-    batch: BatchLimits
-
-
-class Seat:
-    """A replica as the lane sees it: its link, whether an exchange is under way, when to try again."""
-
-    def __init__(self, replica: Replica) -> None:
-        self.replica = replica
-        self.link: Link | None = None
-        self.rests_since = 0.0
-        self.items: list[Item] = []
-        self.retired = False
-        self.pause = 0.0
-        self.retry_at = 0.0
-
-    @property
-    def busy(self) -> bool:
-        """Whether an exchange, or the connecting for one, is under way."""
-        return bool(self.items)
-
-    def close(self) -> None:
-        """No new exchange; the one under way may still end."""
-        self.retired = True
-        if not self.busy and self.link is not None:
-            self.link.close()
+from router.upstream.dialect import LEAN, Dialect
+from router.upstream.exchange import Exchange
+from router.upstream.experience import Experience
+from router.upstream.link import LinkFailed, Reply
+from router.upstream.probing import trial
+from router.upstream.queue import Queue
+from router.upstream.rules import LaneLimits
+from router.upstream.seat import Seat
+from router.upstream.settlement import Settlement
+from router.upstream.tally import Tally
+from router.upstream.turn import free
+from router.upstream.work import Item
 
 
 class Lane:
-    """Requests of one version. An idle replica gets work at once; what comes meanwhile leaves as one batch."""
+    """Requests of one version. An idle replica gets work at once; what comes meanwhile leaves as one batch.
 
-    def __init__(self, model: str, version: str, limits: LaneLimits, dialect: Dialect = LEAN) -> None:
+    It has no timer: `expire` is to be called some twenty times a second, also after `close` until it is idle.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        version: str,
+        limits: LaneLimits,
+        dialect: Dialect = LEAN,
+        *,
+        rowwise: bool = True,
+        tally: Tally | None = None,
+        chance: Callable[[], float] = random,
+    ) -> None:
         self.model = model
         self.version = version
-        self._limits = limits
+        self.tally = Tally() if tally is None else tally
+        self._whose = f"version {version} of model {model}"
         self._dialect = dialect
-        self._queue: deque[Item] = deque()
-        self._halves: deque[list[Item]] = deque()  # parts of a failed batch, to find the culprit
-        self._size = 0
+        self._chance = chance
+        self._again: deque[Exchange] = (
+            deque()
+        )  # parts of failed batches, repetitions, copies: sent as they are
         self._seats: dict[str, Seat] = {}
+        self._leaving: set[Seat] = set()  # no longer seated, with an exchange under way
+        self._flying = 0  # seats of `_seats` with an exchange
         self._tasks: set[asyncio.Task[None]] = set()
+        self._experience = Experience(limits, self.tally, chance, monotonic(), rowwise=rowwise)
+        self._queue = Queue(self._whose, limits, self._experience.limit, self.tally, chance, self._in_turn)
+        self._settlement = Settlement(
+            version, self._whose, dialect, self._experience, self._again, self._in_turn, self._overtaken
+        )
+        self._closed = False
 
     @property
     def waiting(self) -> int:
         """Requests that wait for a replica."""
-        return len(self._queue) + sum(len(half) for half in self._halves)
+        return len(self._queue.items) + self._beside()
 
     @property
     def busy(self) -> int:
         """Replicas with an exchange under way."""
-        return sum(seat.busy for seat in self._seats.values())
+        return self._flying + len(self._leaving)
+
+    @property
+    def out(self) -> int:
+        """Replicas that are ejected."""
+        return sum(seat.health.out for seat in self._seats.values())
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits and nothing is under way."""
+        return not (self._queue.items or self._again or self.busy or self._tasks)
 
     def seat(self, replicas: tuple[Replica, ...]) -> None:
         """Sets the replicas; those that are gone finish what they have in flight."""
-        names = {replica.id for replica in replicas}
-        for name in [name for name in self._seats if name not in names]:
-            self._seats.pop(name).close()
+        wanted = {replica.id: replica.address for replica in replicas}
+        for name, seat in list(self._seats.items()):
+            if wanted.get(name) != seat.replica.address:
+                self._retire(self._seats.pop(name))
+        now = monotonic()
         for replica in replicas:
-            known = self._seats.get(replica.id)
-            if known is not None and known.replica.address != replica.address:
-                self._seats.pop(replica.id).close()
-                known = None
-            if known is None:
-                self._seats[replica.id] = Seat(replica)
+            if replica.id not in self._seats:
+                health = self._experience.newcomer(now, others=bool(self._seats))
+                self._seats[replica.id] = Seat(replica, health)
 
     async def warm(self) -> bool:
         """Opens a connection to every replica that has none; whether at least one can be reached."""
         for seat in list(self._seats.values()):
-            if not seat.busy and (seat.link is None or not seat.link.open):
-                await self._open(seat)
-        return any(seat.link is not None and seat.link.open for seat in self._seats.values())
+            if seat.exchange is None and not seat.open:
+                await seat.connect()
+        return any(seat.open for seat in self._seats.values())
 
     def submit(self, item: Item) -> None:
         """Queues an item, or sends it at once. Raises Unavailable `not_ready` or `overloaded`."""
         if not self._seats:
-            raise Unavailable(
-                f"version {self.version} of model {self.model} has no ready replica", code="not_ready"
-            )
-        limits = self._limits
-        waiting = len(self._queue) if not self._halves else self.waiting
-        if waiting >= limits.requests or (self._size and self._size + item.size > limits.size):
-            raise Unavailable(
-                f"version {self.version} of model {self.model} is overloaded: {waiting} requests wait",
-                code="overloaded",
-            )
-        self._queue.append(item)
-        self._size += item.size
-        self._dispatch()
+            raise Unavailable(f"{self._whose} has no ready replica", code="not_ready")
+        self._queue.put(item, self._beside() if self._again else 0)
+        if self._flying < len(self._seats):
+            self._dispatch()
 
     def expire(self, now: float) -> None:
-        """Fails what waits or flies past its deadline (called a few times a second)."""
-        for item in self._queue:
-            if item.deadline <= now and not item.abandoned:
-                item.future.set_exception(DeadlineExceeded("the deadline passed while the request waited"))
-        for seat in self._seats.values():
-            for item in seat.items:
-                if item.deadline <= now and not item.abandoned:
-                    item.future.set_exception(DeadlineExceeded("the deadline passed before the answer came"))
-            if not seat.busy and seat.link is not None and now - seat.rests_since > self._dialect.idle_s:
-                seat.link.close()
-        if any(item.abandoned for item in self._queue):
-            self._queue = deque(item for item in self._queue if not item.abandoned)
-            self._size = sum(item.size for item in self._queue)
+        """Looks after what waits or flies: deadlines, copies, trials, replicas that are slow."""
+        for exchange in list(self._again):
+            self._overdue(exchange, now, "a replica was free for the request")
+        self._queue.expire(now)
+        for seat in (*self._seats.values(), *self._leaving):
+            if seat.exchange is not None:
+                self._look(seat, seat.exchange, now)
+            elif seat.health.due(now):
+                seat.health.attempt()
+                self._spawn(self._try(seat))
+            elif now - seat.rests_since > self._dialect.idle_s:
+                seat.cut()
+        self._experience.eject_slowest(self._seats.values(), now)
+        if self._queue.items and (since := self._experience.stuck(self._seats.values(), now)) is not None:
+            self._settlement.tell_overdue(self._queue.before(since), next(iter(self._seats.values())), 0.0)
         self._dispatch()
 
     def close(self) -> None:
-        """Closes all connections; whoever waits gets Unavailable."""
+        """Takes no more work; whoever waits gets Unavailable, what is under way may end."""
         for seat in self._seats.values():
-            seat.close()
+            self._retire(seat)
         self._seats.clear()
+        self._closed = True
         self._refuse("the version is no longer served")
+
+    def _beside(self) -> int:
+        return sum([len(exchange.items) for exchange in self._again])
+
+    def _in_turn(self, but: Seat | None = None) -> int:
+        """Replicas in turn, beside one."""
+        now = monotonic()
+        return sum([seat is not but and seat.in_turn(now) for seat in self._seats.values()])
 
     # -- dispatch ------------------------------------------------------------------------------------------
 
     def _dispatch(self) -> None:
-        now = monotonic()
-        while self._queue or self._halves:
-            seat = self._free_seat(now)
+        now, seats = monotonic(), self._seats.values()
+        while self._queue.items or self._again:
+            first = self._again[0] if self._again else None
+            seat = free(seats, now, None if first is None else first.avoid, self._chance)
+            if seat is None and first is not None and first.avoid is not None and self._queue.items:
+                # What it failed waits for another; the rest it may have.
+                first, seat = None, free(seats, now, None, self._chance)
             if seat is None:
                 self._refuse_if_dead(now)
                 return
-            items = self._next(now)
-            if not items:
-                return
-            seat.items = items
-            if seat.link is not None and seat.link.open:
-                self._send(seat, items)
-            else:
-                task = asyncio.get_running_loop().create_task(self._open_and_send(seat, items))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+            exchange = self._next(first, now)
+            if exchange is not None:
+                self._occupy(seat, exchange, now)
 
-    def _next(self, now: float) -> list[Item]:
-        while self._halves:
-            half = [item for item in self._halves.popleft() if not item.abandoned]
-            if half:
-                return half
-        items, freed = batches.take(self._queue, self._limits.batch, now)
-        self._size -= freed
-        return items
+    def _next(self, first: Exchange | None, now: float) -> Exchange | None:
+        if first is not None:
+            self._again.popleft()
+            return first if first.trim() else None
+        items = self._queue.take(now)
+        return Exchange(items) if items else None
 
-    def _free_seat(self, now: float) -> Seat | None:
-        fresh = None
-        for seat in self._seats.values():
-            if seat.items or seat.retry_at > now:
-                continue
-            if seat.link is not None and seat.link.open:
-                return seat
-            fresh = fresh or seat
-        return fresh
+    def _occupy(self, seat: Seat, exchange: Exchange, now: float) -> None:
+        seat.exchange, exchange.seat, seat.sent_at = exchange, seat, now
+        exchange.deadline = max([item.deadline for item in exchange.items])
+        self._flying += 1
+        if seat.open:
+            self._send(seat, exchange)
+        else:
+            self._spawn(self._open_and_send(seat, exchange))
+
+    def _vacate(self, seat: Seat) -> None:
+        exchange, seat.exchange = seat.exchange, None
+        if exchange is not None:
+            exchange.seat = None
+        if seat.retired:
+            self._leaving.discard(seat)
+            seat.cut()
+        else:
+            self._flying -= 1
+
+    def _retire(self, seat: Seat) -> None:
+        seat.retired = True
+        if seat.exchange is None:
+            seat.cut()
+        else:
+            self._flying -= 1
+            self._leaving.add(seat)
 
     def _refuse_if_dead(self, now: float) -> None:
         """Where every replica failed to connect a moment ago, waiting would only hide it."""
-        for seat in self._seats.values():
-            if seat.items or seat.retry_at <= now:
-                return
-        if self._seats:
+        if self._closed:
+            self._refuse("the version is no longer served")
+        elif self._seats and all(
+            seat.exchange is None and seat.retry_at > now for seat in self._seats.values()
+        ):
             self._refuse("no replica can be reached")
 
     def _refuse(self, why: str) -> None:
-        waiting = [*self._queue, *(item for half in self._halves for item in half)]
-        self._queue.clear()
-        self._halves.clear()
-        self._size = 0
+        waiting = [item for exchange in self._again for item in exchange.items]
+        self._again.clear()
+        waiting += self._queue.clear()
         for item in waiting:
             if not item.abandoned:
-                item.future.set_exception(
-                    Unavailable(f"version {self.version} of model {self.model}: {why}", code="not_ready")
-                )
+                item.future.set_exception(Unavailable(f"{self._whose}: {why}", code="not_ready"))
 
-    async def _open(self, seat: Seat) -> bool:
-        try:
-            seat.link = await connect(seat.replica.address)
-        except (OSError, TimeoutError) as error:
-            seat.pause = min(max(seat.pause * 2, FIRST_PAUSE), LONGEST_PAUSE)
-            seat.retry_at = monotonic() + seat.pause
-            log.warning("replica_unreachable", replica=seat.replica.id, error=str(error) or "time-out")
-            return False
-        seat.pause = seat.retry_at = 0.0
-        seat.rests_since = monotonic()
-        return True
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
-    async def _open_and_send(self, seat: Seat, items: list[Item]) -> None:
-        if await self._open(seat):
-            self._send(seat, items)
+    async def _open_and_send(self, seat: Seat, exchange: Exchange) -> None:
+        opened = await seat.connect()
+        if seat.exchange is not exchange:
+            return  # given up meanwhile
+        if opened:
+            self._send(seat, exchange)
             return
-        seat.items = []
-        self._again(items, Attempt(self.version, seat.replica.id, 503, "unreachable", 0.0))
+        self._vacate(seat)
+        self._settlement.unsent(seat, exchange, "unreachable")
         self._dispatch()
 
-    def _send(self, seat: Seat, items: list[Item]) -> None:
+    def _send(self, seat: Seat, exchange: Exchange) -> None:
         now = monotonic()
-        deadline = max(item.deadline for item in items)
-        for item in items:
-            item.queue_ms = (now - item.queued) * 1e3
-        request = self._dialect.request(batches.joined(items), max(int((deadline - now) * 1e3), 1))
+        items = exchange.items
+        if seat.health.out:
+            seat.health.attempt()
+        if not exchange.repeated:
+            self._experience.budget.earn(len(items))
+            for item in items:
+                item.queue_ms = (now - item.queued) * 1e3
+        exchange.full = bool(self._queue.items)
+        left_ms = max(int((exchange.deadline - now) * 1e3), 1)
+        request = self._dialect.request(batches.joined(items), left_ms)
+        seat.sent_at = now
         assert seat.link is not None
-        seat.link.send(request, max(deadline - now, 0.001), partial(self._answered, seat, items, now))
+        seat.link.send(request, partial(self._answered, seat, exchange))
 
-    # -- answers -------------------------------------------------------------------------------------------
+    # -- ends of an exchange -------------------------------------------------------------------------------
 
-    def _answered(self, seat: Seat, items: list[Item], sent_at: float, reply: Reply | LinkFailed) -> None:
-        took_ms = (monotonic() - sent_at) * 1e3
-        seat.items = []
-        seat.rests_since = monotonic()
-        if seat.retired and seat.link is not None:
-            seat.link.close()
+    def _answered(self, seat: Seat, exchange: Exchange, reply: Reply | LinkFailed) -> None:
+        if seat.exchange is not exchange:
+            return  # it was given up
+        now = monotonic()
+        took = now - seat.sent_at
+        self._vacate(seat)
+        seat.rests_since = now
         try:
-            self._settle(seat, items, took_ms, reply)
+            self._settlement.settle(seat, exchange, took, now, reply)
         finally:
             self._dispatch()
 
-    def _settle(self, seat: Seat, items: list[Item], took_ms: float, reply: Reply | LinkFailed) -> None:
-        if isinstance(reply, LinkFailed):
-            self._again(items, Attempt(self.version, seat.replica.id, 502, str(reply), took_ms))
+    def _look(self, seat: Seat, exchange: Exchange, now: float) -> None:
+        """One exchange under way: who is past his deadline, whether it is given up, or asked for elsewhere."""
+        took = now - seat.sent_at
+        self._overdue(exchange, now, "the answer came", took)
+        if exchange.deadline <= now:
+            exchange.part_from_twin()
+            self._vacate(seat)
+            seat.cut()  # an answer out of step would be the next caller's
+            self._experience.late(seat, exchange.rows, took, now)
             return
-        error: PointsmanError
-        if reply.status == 200:
-            try:
-                outputs = self._dialect.outputs(reply)
-                problem = batches.wrong_rows(items, outputs) if items[0].rows else None
-            except BadAnswer as bad:
-                problem = str(bad)
-            if problem is None:
-                self._deliver(seat, items, outputs, took_ms)
-                return
-            log.error("replica_answer_refused", model=self.model, version=self.version, problem=problem)
-            error = ModelFailed(f"version {self.version} of model {self.model}: {problem}", code="bad_answer")
-        else:
-            error = self._dialect.failure(f"version {self.version} of model {self.model}", reply)
-            if len(items) > 1 and error.status not in (503, 504):
-                middle = len(items) // 2
-                self._halves.extend((items[:middle], items[middle:]))
-                return
-        attempt = Attempt(self.version, seat.replica.id, error.status, error.message, took_ms)
-        for item in items:
-            item.attempts.append(attempt)
-            item.upstream_ms = took_ms
-            item.replica = seat.replica.id
-            if not item.abandoned:
-                item.future.set_exception(error)
+        others = self._in_turn(seat)
+        if self._experience.hedge(seat, exchange, others, now):
+            attempt = self._settlement.silent(seat, "no answer yet, another was asked", took)
+            for item in exchange.living():
+                item.attempts.append(attempt)
+            self._again.appendleft(exchange.copy())
+        elif self._experience.overdue(seat, exchange, others, now):
+            self._settlement.tell_overdue(exchange.living(), seat, took)
 
-    def _deliver(self, seat: Seat, items: list[Item], outputs: dict[str, Array], took_ms: float) -> None:
-        attempt, replica = Attempt(self.version, seat.replica.id, 200, None, took_ms), seat.replica.id
-        for item, result in zip(items, batches.parted(items, outputs), strict=True):
-            item.attempts.append(attempt)
-            item.replica = replica
-            item.upstream_ms = took_ms
-            if not item.abandoned:
-                item.future.set_result(result)
+    def _overtaken(self, seat: Seat) -> None:
+        self._vacate(seat)
+        seat.cut()
+        self._experience.overtaken(seat, monotonic())
 
-    def _again(self, items: list[Item], attempt: Attempt) -> None:
-        """Puts items of a broken exchange back to the head of the queue, unless they had their tries."""
-        for item in reversed(items):
-            item.attempts.append(attempt)
-            item.failures += 1
-            if item.abandoned:
-                continue
-            if item.failures > RETRIES:
-                item.future.set_exception(
-                    UpstreamFailed(
-                        f"version {self.version} of model {self.model}: {attempt.error}",
-                        code="upstream_failed",
-                    )
-                )
-            else:
-                self._queue.appendleft(item)
-                self._size += item.size
+    def _overdue(self, exchange: Exchange, now: float, what: str, took: float = 0.0) -> None:
+        """Fails its items that are past their deadlines; before `what`."""
+        overdue = exchange.overdue(now)
+        if overdue and exchange.seat is not None:
+            attempt = self._settlement.silent(exchange.seat, "no answer in time", took)
+            for item in overdue:
+                item.attempts.append(attempt)
+        for item in overdue:
+            item.future.set_exception(DeadlineExceeded(f"the deadline passed before {what}"))
+
+    async def _try(self, seat: Seat) -> None:
+        await trial(seat, self._experience)
+        self._dispatch()

@@ -40,13 +40,14 @@ class QueueLimit:
     `empty_at`: when the queue was last seen empty (monotonic seconds); the lane sets it.
     """
 
-    __slots__ = ("_cov", "_full", "_rows", "_rules", "_samples", "_var", "empty_at", "took_s")
+    __slots__ = ("_cov", "_full", "_rows", "_rules", "_samples", "_soon", "_var", "empty_at", "took_s")
 
     def __init__(self, rules: QueueRules, now: float) -> None:
         self._rules = rules
         self._samples = 0
         self._rows = self._var = self._cov = 0.0
         self._full = float(max(rules.batch_rows, 1))
+        self._soon = 0.0
         self.took_s = 0.0
         self.empty_at = now
 
@@ -67,6 +68,23 @@ class QueueLimit:
         if full:  # bytes or shapes may end a batch before its rows do
             self._full = max(self._full + WEIGHT * (rows - self._full), 1.0)
         self._samples += 1
+        # What `wait` gives at most for who still fits into the next batch.
+        mean = self._rows
+        self._soon = self.took_s * (0.5 + (self._full / mean if mean < self._full else 1.0))
+
+    def surely(self, ahead: int, rows: int, remaining: float) -> bool:
+        """Whether `refuse` would let it in, whatever else there is; cheap, for the many easy cases."""
+        rules, soon = self._rules, self._soon
+        return (
+            ahead + rows <= self._full
+            and soon <= rules.standing_share * remaining
+            and soon <= rules.standing_wait_s
+        )
+
+    def retry_after(self, ahead: int, replicas: int, chance: float) -> int:
+        """Seconds after which a queue that is full now has moved on; spread by `chance`."""
+        excess = self.wait(ahead, 1, replicas) if self._samples else 0.0
+        return min(max(ceil(excess * (1.0 + chance)), 1), self._rules.longest_retry_s)
 
     def wait(self, ahead: int, rows: int, replicas: int) -> float:
         """Expected seconds until the answer to `rows` rows that queue behind `ahead` rows, all replicas busy."""

@@ -43,22 +43,20 @@ class Link(asyncio.Protocol):
         self._parts: list[bytes] = []
         self._size = 0
         self._heads: dict[bytes, tuple[int, int]] = {}  # status and length by the bytes of a head
-        self._timer: asyncio.TimerHandle | None = None
 
     @property
     def open(self) -> bool:
         """Whether a new exchange may be started on it, or is under way."""
         return self._transport is not None and not self._transport.is_closing()
 
-    def send(self, request: bytes, timeout: float, done: Callable[[Reply | LinkFailed], None]) -> None:
-        """Starts an exchange; it ends within `timeout` seconds. The link must be open and idle."""
+    def send(self, request: bytes, done: Callable[[Reply | LinkFailed], None]) -> None:
+        """Starts an exchange. The link must be open and idle; it has no timer: who sends also closes."""
         if self._done is not None:
             raise RuntimeError("a link carries one exchange at a time")
         if self._transport is None or self._transport.is_closing():
             done(LinkFailed("connection is closed", sent=False))
             return
         self._done = done
-        self._timer = asyncio.get_running_loop().call_later(timeout, self._late)
         self._transport.write(request)
 
     def close(self) -> None:
@@ -98,7 +96,7 @@ class Link(asyncio.Protocol):
     def _feed(self, parser: httptools.HttpResponseParser, data: bytes) -> None:
         try:
             parser.feed_data(data)
-        except httptools.HttpParserError as error:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._fail(f"answer is not HTTP: {error}")
 
     def eof_received(self) -> bool:
@@ -109,6 +107,11 @@ class Link(asyncio.Protocol):
         self._finish(LinkFailed(f"connection lost: {exc or 'closed by the replica'}", sent=True))
 
     # httptools' side
+
+    def on_message_begin(self) -> None:
+        if self._parser is None:
+            # A second answer in the first one's packet: whoever asks next must not get a byte of it.
+            self._fail("bytes nobody asked for")
 
     def on_body(self, body: bytes) -> None:
         self._size += len(body)
@@ -121,16 +124,15 @@ class Link(asyncio.Protocol):
         parser = self._parser
         if parser is None:
             return
-        parts = self._parts
-        reply = Reply(parser.get_status_code(), parts[0] if len(parts) == 1 else b"".join(parts))
+        status, parts = parser.get_status_code(), self._parts
+        if 100 <= status < 200 and status != 101:
+            return  # an interim answer: the real one follows
+        reply = Reply(status, parts[0] if len(parts) == 1 else b"".join(parts))
         if not parser.should_keep_alive() and self._transport is not None:
             self._transport.close()
         self._finish(reply)
 
     # ends of an exchange
-
-    def _late(self) -> None:
-        self._fail("no answer in time")
 
     def _fail(self, message: str) -> None:
         if self._transport is not None:
@@ -139,9 +141,6 @@ class Link(asyncio.Protocol):
 
     def _finish(self, result: Reply | LinkFailed) -> None:
         done, self._done, self._parser, self._parts = self._done, None, None, []
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         if done is not None:
             done(result)
 

@@ -10,35 +10,45 @@ from typing import TypeVar, cast
 
 import httptools
 
+from router.upstream.heads import Headers, Heads
 from router.upstream.link import LinkFailed
 
 HIGH_WATER = 64 << 10  # bytes read ahead of the caller before the replica is told to wait
 CONNECT_TIMEOUT = 1.0
 AGAIN = 0.005  # seconds
 HEAD_LIMIT = 64 << 10
+HIGHEST = 599  # of all statuses: no server could pass on another
 
-Headers = list[tuple[bytes, bytes]]
 Protocol = TypeVar("Protocol", bound=asyncio.Protocol)
 
 
+_heads = Heads()
+
+
 class Stream(asyncio.Protocol):
-    """A connection that carries one exchange at a time; reusable only after one that ended cleanly."""
+    """A connection that carries one exchange at a time; reusable only after one that ended cleanly.
+
+    Who started the exchange either waits for its steps (`head`, `chunk`) or is called at each of them
+    (`follow`) and looks for itself (`head_done`, `done`, `failed`, `taken`); it may change over in between.
+    """
 
     def __init__(self) -> None:
         self.status = 0
         self.headers: Headers = []
         self.idle_since = monotonic()
         self._transport: asyncio.Transport | None = None
-        self._parser: httptools.HttpResponseParser | None = None
+        self._asked = False
+        self._parser: httptools.HttpResponseParser | None = None  # once an answer is looked at
         self._chunks: deque[bytes] = deque()
         self._buffered = 0
-        self._head_done = False
-        self._done = False
+        self._paused = False
+        self.head_done = False
+        self.done = False
+        self.failed: str | None = None
         self._bodyless = False
-        self._failed: str | None = None
-        self._wake = asyncio.Event()
-        self._writable = asyncio.Event()
-        self._writable.set()
+        self._watcher: Callable[[], None] | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._writable: asyncio.Event | None = None  # there while the replica does not read
         self._head_size = 0
 
     # -- the exchange --------------------------------------------------------------------------------------
@@ -50,10 +60,9 @@ class Stream(asyncio.Protocol):
         An answer left lying means a caller who hung up, and perhaps a transport that was told to wait.
         """
         return (
-            self._transport is not None
-            and not self._transport.is_closing()
-            and self._failed is None
-            and (self._parser is None or self._done)
+            not self._is_closing()
+            and self.failed is None
+            and (not self._asked or self.done)
             and not self._chunks
         )
 
@@ -63,14 +72,28 @@ class Stream(asyncio.Protocol):
         Raises LinkFailed where the connection closed since it was taken.
         """
         if self._transport is None:
-            raise LinkFailed(self._failed or "connection is closed", sent=False)
+            raise LinkFailed(self.failed or "connection is closed", sent=False)
         self.status, self.headers = 0, []
         self._chunks.clear()
         self._buffered = self._head_size = 0
-        self._head_done = self._done = False
+        self.head_done = self.done = False
         self._bodyless = bodyless
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser = None
+        self._asked = True
         self._transport.write(head)
+
+    def follow(self, watcher: Callable[[], None] | None) -> None:
+        """Calls `watcher` whenever the answer goes on or breaks; None: nobody any more."""
+        self._watcher = watcher
+
+    def taken(self) -> bytes:
+        """All of the body that is there."""
+        chunks = self._chunks
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        chunks.clear()
+        self._buffered = 0
+        self._resume()
+        return data
 
     @property
     def empty(self) -> bool:
@@ -79,26 +102,27 @@ class Stream(asyncio.Protocol):
 
     async def write(self, data: bytes) -> None:
         """Sends a piece of the request; waits while the replica does not read. Raises LinkFailed."""
-        if self._failed is not None or self._transport is None or self._transport.is_closing():
-            raise LinkFailed(self._failed or "connection is closed", sent=True)
+        if self.failed is not None or self._transport is None or self._transport.is_closing():
+            raise LinkFailed(self.failed or "connection is closed", sent=True)
         self._transport.write(data)
-        await self._writable.wait()
+        if self._writable is not None:
+            await self._writable.wait()
 
     async def head(self) -> None:
         """Waits for the answer's status and headers. Raises LinkFailed."""
-        while not self._head_done:
+        while not self.head_done:
             await self._next()
 
     async def chunk(self) -> bytes | None:
         """The next piece of the answer, or None at its clean end. Raises LinkFailed for any other end."""
         while not self._chunks:
-            if self._done:
+            if self.done:
                 return None
             await self._next()
         data = self._chunks.popleft()
         self._buffered -= len(data)
-        if self._transport is not None and self._buffered < HIGH_WATER:
-            self._transport.resume_reading()
+        if self._buffered < HIGH_WATER:
+            self._resume()
         return data
 
     def close(self) -> None:
@@ -107,10 +131,24 @@ class Stream(asyncio.Protocol):
             self._transport.abort()
 
     async def _next(self) -> None:
-        if self._failed is not None:
-            raise LinkFailed(self._failed, sent=True)
-        self._wake.clear()
-        await self._wake.wait()
+        if self.failed is not None:
+            raise LinkFailed(self.failed, sent=True)
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _tell(self) -> None:
+        if self._watcher is not None:
+            self._watcher()
+        elif self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _resume(self) -> None:
+        if self._paused and self._transport is not None:
+            self._paused = False
+            self._transport.resume_reading()
 
     # -- asyncio's side ------------------------------------------------------------------------------------
 
@@ -118,49 +156,79 @@ class Stream(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        if self._parser is None or self._done:
+        if not self._asked or self.done:
             self._fail("bytes nobody asked for")
             return
+        first = self._parser is None and not self._bodyless
+        if first and self._is_known(data):
+            self._tell()
+            return
+        if self._parser is None:
+            self._parser = httptools.HttpResponseParser(self)
         try:
             self._parser.feed_data(data)
+            if first and self._is_whole():
+                _heads.learn(data, self.status, self.headers)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             # Also behind a whole answer: that one counts, the connection does not.
             self._fail(f"answer is not HTTP: {error}")
-        if self._buffered >= HIGH_WATER and self._transport is not None:
+        if self._buffered >= HIGH_WATER and self._transport is not None and not self._paused:
+            self._paused = True
             self._transport.pause_reading()
+        self._tell()
+
+    def _is_known(self, data: bytes) -> bool:
+        """Whether `data` is a whole answer with a head that is known; then it is taken without a parser."""
+        found = _heads.find(data)
+        if found is None:
+            return False
+        head, end = found
+        self.status, self.headers = head.status, head.headers
+        self.head_done = True
+        if head.length:
+            self.on_body(data[end:])
+        self._end(keep=True)
+        return True
+
+    def _is_whole(self) -> bool:
+        return self.done and self.failed is None and not self._is_closing()
+
+    def _is_closing(self) -> bool:
+        return self._transport is None or self._transport.is_closing()
 
     def eof_received(self) -> bool:
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        if exc is None and self._failed is None and self._until_close():
-            self._done = True
-        if not self._done:
-            self._failed = self._failed or f"connection lost: {exc or 'closed by the replica'}"
-        self._writable.set()
-        self._wake.set()
+        if exc is None and self.failed is None and self._until_close():
+            self.done = True
+        if not self.done:
+            self.failed = self.failed or f"connection lost: {exc or 'closed by the replica'}"
+        self.resume_writing()
+        self._tell()
 
     def pause_writing(self) -> None:
-        self._writable.clear()
+        self._writable = asyncio.Event()
 
     def resume_writing(self) -> None:
-        self._writable.set()
+        writable, self._writable = self._writable, None
+        if writable is not None:
+            writable.set()
 
     def _until_close(self) -> bool:
         """Whether the answer is one whose end is the end of the connection."""
         names = {name for name, _ in self.headers}
-        return self._head_done and b"content-length" not in names and b"transfer-encoding" not in names
+        return self.head_done and b"content-length" not in names and b"transfer-encoding" not in names
 
     def _fail(self, why: str) -> None:
-        self._failed = self._failed or why
+        self.failed = self.failed or why
         self.close()
-        self._wake.set()
 
     # -- httptools' side -----------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        if self._done:
+        if self.done:
             self._fail("bytes nobody asked for")  # a second answer in the first one's packet
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -168,12 +236,12 @@ class Stream(asyncio.Protocol):
         if self._head_size > HEAD_LIMIT:
             self._fail("the answer's head is too large")
         # A trailer comes here too: it must not become a header of an answer whose head is read already.
-        elif not self._head_done:
+        elif not self.head_done:
             self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         assert self._parser is not None
-        if self._head_done or self._failed is not None:
+        if self.head_done or self.failed is not None:
             return
         status = self._parser.get_status_code()
         if status == 101:
@@ -182,29 +250,29 @@ class Stream(asyncio.Protocol):
         if status < 200:
             self.headers = []  # an interim answer: the real one follows
             return
+        if status > HIGHEST:
+            self._fail(f"there is no status {status}")
+            return
         self.status = status
-        self._head_done = True
+        self.head_done = True
         if self._bodyless:
             self._end(keep=False)
-        self._wake.set()
 
     def on_body(self, body: bytes) -> None:
-        if self._done:
+        if self.done:
             return
         self._chunks.append(body)
         self._buffered += len(body)
-        self._wake.set()
 
     def on_message_complete(self) -> None:
-        if self._head_done and not self._done and self._parser is not None:
+        if self.head_done and not self.done and self._parser is not None:
             self._end(keep=self._parser.should_keep_alive())
 
     def _end(self, *, keep: bool) -> None:
-        self._done = True
+        self.done = True
         self.idle_since = monotonic()
         if not keep and self._transport is not None:
             self._transport.close()
-        self._wake.set()
 
 
 async def dial(protocol: Callable[[], Protocol], address: str) -> Protocol:

@@ -11,10 +11,12 @@ from router.halt import halt
 from router.route.table import Entry, Table, Target, addresses
 from router.upstream.dialect import dialect_of
 from router.upstream.doors import Doors
-from router.upstream.lane import Lane, LaneLimits
+from router.upstream.lane import Lane
+from router.upstream.rules import LaneLimits
+from router.upstream.tally import Tally
 from router.upstream.work import Item
 
-SWEEP = 0.1  # seconds between looks for expired work
+SWEEP = 0.05  # seconds between looks for late work and silent replicas
 
 
 class Upstream:
@@ -24,6 +26,8 @@ class Upstream:
         self._limits = limits
         self.doors = Doors()
         self._lanes: dict[tuple[str, str], Lane] = {}
+        self._closing: list[Lane] = []  # their last exchanges are still under way
+        self.tallies: dict[tuple[str, str], Tally] = {}
         self._sweeper: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -59,7 +63,9 @@ class Upstream:
         changed = {model: entry for model in models if (entry := table.entries.get(model)) is not None}
         for key in [key for key in self._lanes if key[0] in changed]:
             if key[1] not in changed[key[0]].targets:
-                self._lanes.pop(key).close()
+                lane = self._lanes.pop(key)
+                lane.close()
+                self._closing.append(lane)
         self.doors.retain(set(changed), set(addresses(changed.values())))
 
     def submit(self, target: Target, item: Item) -> None:
@@ -70,9 +76,10 @@ class Upstream:
             lane = self._lane(version.model, version.version, target)
         lane.submit(item)
 
-    def gauges(self) -> list[tuple[str, str, int, int]]:
-        """Model, version, waiting requests and busy replicas of every lane."""
-        return [(lane.model, lane.version, lane.waiting, lane.busy) for lane in self._lanes.values()]
+    def gauges(self) -> list[tuple[str, str, int, int, int]]:
+        """Model, version, waiting requests, busy replicas and ejected ones of every lane."""
+        lanes = self._lanes.values()
+        return [(lane.model, lane.version, lane.waiting, lane.busy, lane.out) for lane in lanes]
 
     def _lane(self, model: str, version: str, target: Target) -> Lane:
         lane = self._lanes.get((model, version))
@@ -85,11 +92,13 @@ class Upstream:
         dialect, limits = dialect_of(version), self._limits
         if dialect.batch_bytes < limits.batch.size:
             limits = replace(limits, batch=replace(limits.batch, size=dialect.batch_bytes))
-        return Lane(version.model, version.version, limits, dialect)
+        tally = self.tallies.setdefault((version.model, version.version), Tally())
+        return Lane(version.model, version.version, limits, dialect, rowwise=version.rowwise, tally=tally)
 
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP)
             now = monotonic()
-            for lane in list(self._lanes.values()):
+            for lane in [*self._lanes.values(), *self._closing]:
                 lane.expire(now)
+            self._closing = [lane for lane in self._closing if not lane.idle]

@@ -93,6 +93,7 @@ class Item:
     queue_ms: float = 0.0
     upstream_ms: float = 0.0
     failures: int = 0
+    told: bool = False  # that its answer is overdue, while it was queued
 
     @property
     def abandoned(self) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import orjson
 import psutil
 import pytest
@@ -19,6 +20,7 @@ from router.agent import agent as agents
 from router.agent import leftovers, probe
 from router.agent.agent import Agent
 from router.agent.place import Place
+from router.agent.plan import LOADS
 from router.documents import Replica, ReplicaState, RouterLease
 from router.halt import halt
 from router.registry.connection import connect
@@ -43,9 +45,9 @@ class Stage:
         self.tasks: list[asyncio.Task[None]] = []
         self.agent = self.start()
 
-    def start(self) -> Agent:
+    def start(self, **others: Any) -> Agent:
         """One more agent; end the one before first."""
-        settings = Settings(data_dir=self.place.data_dir, poll_ms=100, replica_start_timeout_s=20)
+        settings = Settings(data_dir=self.place.data_dir, poll_ms=100, replica_start_timeout_s=20, **others)
         registry = Registry(connect(self.server.embedded.url))
         self.agent = Agent(settings, self.place, NODE, registry, self.life)
         self.tasks.append(asyncio.create_task(self._run(self.agent, registry)))
@@ -179,6 +181,9 @@ def test_what_does_not_load_is_given_up_until_asked_again(play: Play) -> None:
         (failed,) = await stage.listed(lambda found: [each.state for each in found] == ["failed"], 30)
         assert failed.error is not None
         assert "altered" in failed.error
+        assert "replica_failed" in failed.last_lines[-1]
+        logs = list(stage.place.logs.glob("replica-*.log"))
+        assert len(logs) == LOADS
         altered.write_bytes(good)
         await stage.registry.drop_replica("m", failed.id)  # as `deploy` does
         await stage.listed(ready(1))
@@ -224,16 +229,51 @@ def test_it_starts_from_its_file_while_redis_is_dead(play: Play, monkeypatch: py
     play(scene)
 
 
-def test_a_replica_that_hangs_is_replaced(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(agents, "CHECK_EVERY_S", 0.2)
-    monkeypatch.setattr(agents, "CHECK_TIMEOUT_S", 0.3)
-
+def test_a_replica_that_hangs_is_replaced(play: Play) -> None:
     async def scene(stage: Stage) -> None:
         await stage.registry.deploy(*KEY, 1, TESTER)
         (first,) = await stage.listed(ready(1))
         os.kill(first.pid, signal.SIGSTOP)
-        await stage.listed(lambda found: ready(1)(found) and found[0].id != first.id)
-        assert not alive(first.pid)
+        await soon(lambda: not alive(first.pid), 3)
+        (second,) = await stage.listed(lambda found: ready(1)(found) and found[0].id != first.id)
+        assert second.replaced is not None
+        assert second.replaced.startswith(f"{first.id}: it was stopped")
+        losses = orjson.loads((stage.place.runtime_dir / "losses.json").read_bytes())
+        assert losses == {"losses": [["m", "1", "hung", 1]]}
+
+    play(scene)
+
+
+def test_a_replica_over_its_memory_is_replaced_while_it_serves(play: Play) -> None:
+    async def scene(stage: Stage) -> None:
+        await stage.registry.deploy(*KEY, 1, TESTER)
+        (first,) = await stage.listed(ready(1))
+        rss = psutil.Process(first.pid).memory_info().rss
+        stage.agent.leave()  # the next one adopts it, and has a limit
+        await asyncio.gather(*stage.tasks)
+        stage.start(replica_memory_bytes=rss + (24 << 20))
+        body = orjson.dumps({"inputs": {"x": [[0.5] * 250_000] * 3}})
+        async with httpx.AsyncClient(
+            transport=httpx.AsyncHTTPTransport(uds=first.address.removeprefix("unix:"))
+        ) as client:
+            with contextlib.suppress(httpx.HTTPError):
+                await client.post("http://replica/predict", content=body, timeout=10)
+        found = await stage.listed(lambda found: ready(1)(found) and found[0].id != first.id)
+        assert found[0].replaced is not None
+        assert "over its limit" in found[0].replaced
+        await soon(lambda: not alive(first.pid))
+
+    play(scene)
+
+
+def test_one_that_never_fits_is_given_up(play: Play) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.agent.stop()
+        await asyncio.gather(*stage.tasks)
+        stage.start(replica_memory_bytes=20 << 20)
+        await stage.registry.deploy(*KEY, 1, TESTER)
+        (failed,) = await stage.listed(lambda found: [each.state for each in found] == ["failed"], 30)
+        assert "over its limit of 20 MiB" in (failed.error or "")
 
     play(scene)
 

@@ -117,10 +117,12 @@ def test_the_note_is_taken_away_only_by_who_left_it(place: Place) -> None:
         "key_path": str(place.admin_key),
         "data_dir": str(place.data_dir),
         "pid": os.getpid(),
+        "cert_path": None,
     }
     snapshot.write(places.note_path(), {"pid": os.getpid() + 1})
     places.take_note_away()
     assert places.note_path().exists()
-    places.leave_note(place, "x")
+    places.leave_note(place, "x", Path("server.pem"))
+    assert snapshot.read(places.note_path())["cert_path"] == str(Path.cwd() / "server.pem")
     places.take_note_away()
     assert not places.note_path().exists()

@@ -8,11 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.agent.plan import (
-    CHECKS_BUSY,
-    CHECKS_IDLE,
     LOADS,
     STARTS_AT_ONCE,
-    Health,
     Key,
     Phase,
     Tries,
@@ -119,14 +116,23 @@ def test_a_crash_of_a_warm_replica_is_never_given_up() -> None:
     assert tries.after_crash(0.0, lived_s=100).not_before == 0.0
 
 
-@given(st.lists(st.booleans(), max_size=30))
-def test_a_busy_replica_gets_more_patience_than_a_hanging_one(busy: list[bool]) -> None:
-    health, score = Health(), 0.0
-    for each in busy:
-        health = health.after(answered=False, cpu_share=0.9 if each else 0.0)
-        score += 1 / CHECKS_BUSY if each else 1 / CHECKS_IDLE
-        assert health.lost == (score > 1 - 1e-9)
-    assert not health.after(answered=True, cpu_share=0.0).lost
+@given(
+    st.integers(0, 4),
+    st.lists(st.tuples(st.sampled_from(["starting", "ready"]), st.booleans()), max_size=8),
+)
+def test_an_outgoing_replica_stays_until_others_can_serve(
+    wanted: int, rows: list[tuple[Phase, bool]]
+) -> None:
+    units = [Unit(f"u{n}", A, phase, n, outgoing) for n, (phase, outgoing) in enumerate(rows)]
+    step = plan({A: wanted} if wanted else {}, units, {}, 100)
+    left = [unit for unit in units if unit.id not in step.retire]
+    staying = [unit for unit in left if not unit.outgoing]
+    leaving = [unit for unit in left if unit.outgoing]
+    serve = [unit for unit in units if unit.phase == "ready" or unit.outgoing]
+    still = [unit for unit in left if unit.phase == "ready" or unit.outgoing]
+    assert len(still) >= min(wanted, len(serve))
+    assert not leaving or sum(unit.phase == "ready" for unit in staying) + len(leaving) <= wanted
+    assert len(staying) + len(step.start) >= min(wanted, 4)
 
 
 def test_a_failure_that_would_come_again_gives_up_at_once() -> None:

@@ -16,6 +16,7 @@ from router.journal.journal import Journal
 from router.journal.segment import Position
 from router.journal.shipper import BACKOFF_S, Shipper, backoff
 from router.registry.connection import connect
+from tests.powerless import powerless
 
 from .conftest import RedisServer
 
@@ -94,12 +95,12 @@ class LossyRedis:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._redis, name)
 
-    async def xadd(self, *arguments: Any, **options: Any) -> Any:
+    async def evalsha(self, *arguments: Any) -> Any:
         fate = self._dice.random()
         if fate < 0.15:
             self.lost += 1
             raise RedisConnectionError("the call was lost")
-        answer = await self._redis.xadd(*arguments, **options)
+        answer = await self._redis.evalsha(*arguments)
         if fate < 0.4:
             self.lost += 1
             raise RedisConnectionError("the answer was lost")
@@ -208,6 +209,60 @@ def test_a_redis_that_lost_everything_gets_it_again(redis_server: RedisServer, t
     asyncio.run(run())
 
 
+def test_a_redis_that_lost_the_last_blocks_unnoticed_gets_them_first(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    """A fail-over between two calls breaks no call: the connection was idle, the next one goes elsewhere."""
+
+    async def run() -> None:
+        redis: Any = connect(redis_server.url)
+        journal = Journal(tmp_path, "r0")
+        ids = fill(journal, 100)
+        shipper = Shipper(tmp_path, redis, block_bytes=2000)
+        await shipper.drain(10)
+        before = await redis.dump(stream_key("r0"))
+        ids += fill(journal, 100)
+        await shipper.drain(10)
+        await redis.restore(stream_key("r0"), 0, before, replace=True)  # what a replica had that was behind
+        ids += fill(journal, 10)
+        await shipper.drain(10)
+        assert await shipped(redis, "r0") == ids
+        await redis.delete(stream_key("r0"))
+        ids += fill(journal, 10)
+        await shipper.drain(10)
+        assert await shipped(redis, "r0") == ids
+        journal.close()
+        await redis.aclose()
+
+    asyncio.run(run())
+
+
+def test_a_full_redis_is_waited_for_and_loses_nothing(redis_server: RedisServer, tmp_path: Path) -> None:
+    async def run() -> None:
+        redis: Any = connect(redis_server.url)
+        journal = Journal(tmp_path, "r0")
+        ids = fill(journal, 100)
+        shipper = Shipper(tmp_path, redis, block_bytes=2000, poll_s=0.01)
+        stop = asyncio.Event()
+        task = asyncio.create_task(shipper.run(stop))
+        await until(lambda: shipper.lag()["r0"] == 0)
+        await redis.config_set("maxmemory-policy", "noeviction")
+        await redis.config_set("maxmemory", "1")
+        ids += fill(journal, 100)
+        await until(lambda: shipper.trouble is not None)
+        assert "OutOfMemoryError" in str(shipper.trouble)
+        assert shipper.lag()["r0"] > 0
+        await redis.config_set("maxmemory", "0")
+        await until(lambda: shipper.lag()["r0"] == 0 and shipper.trouble is None)
+        stop.set()
+        await task
+        assert await shipped(redis, "r0") == ids
+        journal.close()
+        await redis.aclose()
+
+    asyncio.run(run())
+
+
 def test_streams_that_somebody_cut_do_not_stop_shipping(redis_server: RedisServer, tmp_path: Path) -> None:
     async def run() -> None:
         redis = connect(redis_server.url)
@@ -233,3 +288,31 @@ def test_the_back_off_grows_to_its_bound_and_is_spread(failures: int) -> None:
     step = min(longest, first * 2 ** (failures - 1)) if failures < 50 else longest
     assert backoff(failures, 0.0) == pytest.approx(step / 2)
     assert backoff(failures, 0.999) == pytest.approx(step, rel=0.01)
+
+
+def test_a_segment_that_cannot_be_read_holds_up_only_its_own_incarnation(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    for name in ("r0", "r1"):
+        journal = Journal(tmp_path, name)
+        journal.append([{"n": 1}])
+        journal.close()
+    path = tmp_path / "r0" / "00000000.log"
+    path.chmod(0o000)
+
+    async def scene() -> None:
+        client = connect(redis_server.url)
+        shipper = Shipper(tmp_path, client)
+        with powerless():
+            await shipper.ship()
+        assert list(shipper.unreadable) == ["r0"]
+        assert "Permission denied" in shipper.unreadable["r0"]
+        assert (await client.xlen(stream_key("r0")), await client.xlen(stream_key("r1"))) == (0, 1)
+        assert shipper.reached().get("r0", Position(0, 0)) == Position(0, 0)  # retention keeps it
+        path.chmod(0o600)
+        await shipper.ship()
+        assert shipper.unreadable == {}
+        assert await client.xlen(stream_key("r0")) == 1
+        await client.aclose()
+
+    asyncio.run(scene())

@@ -49,6 +49,22 @@ def test_without_groups_the_newest_stay(redis_server: RedisServer, tmp_path: Pat
     asyncio.run(run())
 
 
+def test_small_entries_of_quiet_hours_hide_no_large_ones(redis_server: RedisServer) -> None:
+    async def run() -> None:
+        redis = connect(redis_server.url)
+        for number in range(64):
+            await redis.xadd(KEY, {"b": b"x" * 100}, id=f"0-{number + 1}")
+        for number in range(40):
+            await redis.xadd(KEY, {"b": b"x" * 100_000}, id=f"1-{number + 1}")
+        trimmer = Trimmer(redis, stream_bytes=1_000_000)
+        for _ in range(4):  # by the mean of what is left, nearer each time
+            await trimmer.trim("r0")
+        assert 0 < (await redis.memory_usage(KEY, samples=0) or 0) < 1_100_000
+        await redis.aclose()
+
+    asyncio.run(run())
+
+
 def test_with_groups_what_the_slowest_needs_stays(redis_server: RedisServer, tmp_path: Path) -> None:
     async def run() -> None:
         redis = connect(redis_server.url)

@@ -162,14 +162,14 @@ def test_a_change_that_always_loses_gives_up(play: Play, monkeypatch: pytest.Mon
             return Route(model="m", active="1")
 
         raced: list[asyncio.Future[int]] = []
-        commit = registry.commit
+        commit = registry.committed
 
-        async def late(change: Change) -> int:
+        async def late(change: Change) -> tuple[int, bool]:
             if change.revision:
                 await raced[-1]
             return await commit(change)
 
-        registry.commit = late  # type: ignore[method-assign]
+        registry.committed = late  # type: ignore[method-assign]
         with pytest.raises(Unavailable) as caught:
             await registry.change_route("m", decide, TESTER, "promote")
         assert caught.value.code == "contended"
@@ -249,7 +249,7 @@ def test_each_check_of_a_flip_holds_by_itself(play: Play, moved: str) -> None:
             "audit head": ("HSET", keys.HEADS, "m", f"9 {'0' * 64}"),
             "revision": ("SET", keys.REVISION, "77"),
         }
-        asked, commit = 0, registry.commit
+        asked, commit = 0, registry.committed
 
         def decide(_: ModelState) -> Route:
             nonlocal asked
@@ -258,11 +258,11 @@ def test_each_check_of_a_flip_holds_by_itself(play: Play, moved: str) -> None:
                 raise Conflict("asked again")
             return Route(model="m", active="2")
 
-        async def late(change: Change) -> int:
+        async def late(change: Change) -> tuple[int, bool]:
             await registry.redis.execute_command(*moves[moved])
             return await commit(change)
 
-        registry.commit = late  # type: ignore[method-assign]
+        registry.committed = late  # type: ignore[method-assign]
         with pytest.raises(Conflict, match="asked again"):
             await registry.change_route("m", decide, TESTER, "promote")
         assert await registry.history("m", 0, 10) == []

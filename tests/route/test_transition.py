@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from msgspec.structs import replace
 
 from router.documents import Route
 from router.errors import BadInput, Conflict
 from router.route.buckets import BUCKETS
-from router.route.transition import promote, rollback, split
+from router.route.transition import fall_back, promote, rollback, split
 
 VERSIONS = ["1", "2", "3", "blue"]
 
@@ -251,3 +252,13 @@ class Transitions(RuleBasedStateMachine):
 
 TestTransitions = Transitions.TestCase
 TestTransitions.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+
+
+@given(st.sampled_from(["auto", "none", "2"]), st.sampled_from(["auto", "none", "2"]))
+def test_a_fallback_changes_nothing_else(before: str, to: str) -> None:
+    route = Route(model="m", active="1", previous="0", weights=None, fallback=before)
+    after = fall_back(route, to)
+    assert after == (None if before == to else replace(route, fallback=to))
+    with pytest.raises(Conflict) as refused:
+        fall_back(Route(model="m"), to)
+    assert refused.value.code == "no_active_version"

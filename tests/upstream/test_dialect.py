@@ -21,8 +21,9 @@ from router.errors import BadInput, DeadlineExceeded, ModelFailed, Unavailable
 from router.tensors import DTYPES, Array
 from router.upstream.batch import BatchLimits
 from router.upstream.dialect import LEAN, Json, dialect_of
-from router.upstream.lane import Lane, LaneLimits
+from router.upstream.lane import Lane
 from router.upstream.link import Reply
+from router.upstream.rules import LaneLimits
 from router.upstream.work import Item, Result
 
 ROUTE = TensorRoute(route="/double", arguments={"x": "rows"}, outputs={"y": "twice"})
