@@ -8,7 +8,7 @@ import numpy as np
 import orjson
 
 from router.documents import Signature, TensorRoute, TensorSpec
-from router.tensors import DTYPES, Array, json_ready
+from router.tensors import DTYPES, Array, has_text, json_ready
 
 _KINDS = {"b": "b", "i": "iu", "u": "iu", "f": "iuf"}
 """Which kinds of JSON values may stand for an output, by the kind of its datatype."""
@@ -57,6 +57,8 @@ def _output(value: Any, spec: TensorSpec) -> Array:
 
 def _numbers(value: Any, spec: TensorSpec) -> Array:
     wanted = DTYPES[spec.datatype]
+    if has_text(value):
+        raise ContractBroken(f"output {spec.name} has text, the signature says {spec.datatype}")
     try:
         array: Array = np.array(value)
     except (ValueError, OverflowError):
@@ -68,7 +70,7 @@ def _numbers(value: Any, spec: TensorSpec) -> Array:
     if array.dtype.kind == "f" and wanted.kind in "iu":
         array = _whole(value, array)
     if array.dtype.kind not in _KINDS[wanted.kind]:
-        told = "text, null or objects" if array.dtype.kind in "OUS" else str(array.dtype)
+        told = "null or objects" if array.dtype.kind == "O" else str(array.dtype)
         raise ContractBroken(f"output {spec.name} has {told}, the signature says {spec.datatype}")
     if wanted.kind in "iu" and not _holds(array, wanted):
         raise ContractBroken(f"output {spec.name} has a number that {spec.datatype} cannot hold")

@@ -55,7 +55,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     """One document a model: who answers. `epoch` is the revision that last changed it.
 
     `ranges` are half-open bucket ranges `(start, end, version)` that cover 0…10,000 without gaps when there
-    are `weights` (percent), and are empty otherwise.
+    are `weights` (percent), and are empty otherwise. `fallback` answers where the chosen version cannot: a version,
+    `none`, or `auto`: the active one for any other, the previous one for the active.
     """
 
     epoch: int = 0
@@ -70,6 +71,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     rules: tuple[dict[str, Any], ...] = ()
     limits: dict[str, Any] = {}
     aliases: dict[str, str] = {}
+    fallback: str = "auto"
 
     def targets(self) -> frozenset[str]:
         """The versions that may be chosen without a pin."""
@@ -81,7 +83,10 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Replica(msgspec.Struct, frozen=True, kw_only=True):
-    """One running (or starting, or failed) process of a version; `address` is `unix:PATH` or `tcp:HOST:PORT`."""
+    """One running (or starting, or failed) process of a version; `address` is `unix:PATH` or `tcp:HOST:PORT`.
+
+    `replaced` says why the replica before it ended unasked; `last_lines` are the end of a failed one's log.
+    """
 
     id: str
     model: str
@@ -93,6 +98,8 @@ class Replica(msgspec.Struct, frozen=True, kw_only=True):
     state: ReplicaState
     since: str
     error: str | None = None
+    replaced: str | None = None
+    last_lines: tuple[str, ...] = ()
 
 
 class ModelState(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from router.outward import without_places
+
 
 class PointsmanError(Exception):
     """An error with an outward form: `{"error": text, "code": slug, "field"?: path}` and a status."""
@@ -21,8 +23,8 @@ class PointsmanError(Exception):
         self.field = field
 
     def body(self) -> dict[str, Any]:
-        """The JSON object sent to the caller."""
-        out: dict[str, Any] = {"error": self.message, "code": self.code}
+        """The JSON object sent to the caller; places of this machine stay inside."""
+        out: dict[str, Any] = {"error": without_places(self.message), "code": self.code}
         if self.field is not None:
             out["field"] = self.field
         return out
@@ -35,11 +37,22 @@ class BadInput(PointsmanError):
     code = "bad_input"
 
 
-class Unauthorized(PointsmanError):
-    """No key, or one that is not known."""
+class Denied(PointsmanError):
+    """Who asks may not: nothing that was sent along is kept."""
+
+
+class Unauthorized(Denied):
+    """No key or token, or one that does not count."""
 
     status = 401
     code = "unauthorized"
+
+
+class Forbidden(Denied):
+    """The key or token counts, and its roles do not allow this."""
+
+    status = 403
+    code = "forbidden"
 
 
 class NotFound(PointsmanError):

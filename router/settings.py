@@ -20,6 +20,31 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="Address of both listeners.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port of the data listener.")
     control_port: int = Field(default=8001, ge=0, le=65535, description="Port of the control listener.")
+    tls_cert: Path | None = Field(
+        default=None, description="Certificate file (PEM, with its chain) of both listeners; with `tls_key`."
+    )
+    tls_key: Path | None = Field(default=None, description="Key file of the certificate, without a password.")
+    data_keys: Literal["off", "required"] = Field(
+        default="off", description="Whether callers of the data listener need a key or a token."
+    )
+    jwt_issuer: str | None = Field(
+        default=None,
+        description="Issuer whose tokens are taken beside keys; with `jwt_audience`, `jwt_jwks`.",
+    )
+    jwt_audience: str | None = Field(default=None, description="Audience that a token must name.")
+    jwt_jwks: str | None = Field(
+        default=None, description="The issuer's public keys: path of a JWKS file, or its https address."
+    )
+    jwt_algorithms: str = Field(
+        default="RS256,ES256,EdDSA",
+        pattern="^(RS256|ES256|EdDSA)(,(RS256|ES256|EdDSA))*$",
+        description="Signature algorithms that are taken, by comma.",
+    )
+    jwt_roles_claim: str = Field(
+        default="roles",
+        min_length=1,
+        description="Claim with `role` or `role:pattern`; a dot goes one level down.",
+    )
     routers: int = Field(default=1, ge=1, le=64, description="Router processes on the data listener.")
     redis_url: str | None = Field(default=None, description="An external Redis; without it one is started.")
 
@@ -33,6 +58,17 @@ class Settings(BaseSettings):
     pass_body_bytes: int = Field(
         default=1 << 30, ge=1024, description="Largest body of a pass-through request."
     )
+    request_tensors: int = Field(default=1024, ge=1, description="Most input tensors of one prediction.")
+    request_rows: int = Field(
+        default=1 << 20, ge=1, description="Largest leading dimension of an input of one prediction."
+    )
+    connections: int = Field(default=8192, ge=1, description="Callers' connections a router takes.")
+    caller_connections: int = Field(
+        default=2048, ge=0, description="Those it takes from one address; 0: no bound of their own."
+    )
+    send_timeout_ms: int = Field(
+        default=60_000, ge=1, description="Longest time a caller may leave an answer unread."
+    )
     stream_idle_ms: int = Field(
         default=300_000, ge=1, description="Longest silence of a replica within a streamed answer."
     )
@@ -44,6 +80,35 @@ class Settings(BaseSettings):
     )
     batch_rows: int = Field(default=1024, ge=1, description="Most rows of one batch of a row-wise version.")
     batch_bytes: int = Field(default=16 << 20, ge=1024, description="Most tensor bytes of one batch.")
+
+    queue_wait_ms: int = Field(
+        default=5_000, ge=1, description="Longest wait for an answer in a queue that stands."
+    )
+    hedge_ms: int = Field(
+        default=100, ge=0, description="Least silence of a replica until another is asked too; 0: never."
+    )
+    retry_ratio: float = Field(
+        default=0.1,
+        ge=0.0,
+        le=1.0,
+        description="Requests that may be repeated, as a part of the first tries.",
+    )
+    retry_floor: float = Field(
+        default=1.0, ge=0.0, description="Requests a second that may be repeated in any case."
+    )
+    eject_errors: int = Field(
+        default=3, ge=1, description="Failed exchanges in a row that put a replica out of turn."
+    )
+    eject_ms: int = Field(
+        default=1_000, ge=1, description="First time out of turn; doubled with each further one."
+    )
+    eject_longest_ms: int = Field(default=60_000, ge=1, description="Longest time out of turn.")
+    ramp_ms: int = Field(
+        default=5_000, ge=1, description="Time in which a replica that comes (back) gets its whole share."
+    )
+    loop_lag_ms: int = Field(
+        default=250, ge=0, description="Lateness of the router's loop that sheds predictions; 0: never."
+    )
 
     log_on_full: Literal["refuse", "serve"] = Field(
         default="refuse",
@@ -79,6 +144,17 @@ class Settings(BaseSettings):
 
     replica_start_timeout_s: int = Field(
         default=60, ge=1, description="Longest start of a replica until it is warm."
+    )
+    replica_memory_bytes: int = Field(
+        default=0,
+        ge=0,
+        description="Resident memory of one replica, above which it is replaced; 0: no limit.",
+    )
+    probe_ms: int = Field(
+        default=500, ge=50, description="Interval and time-out of the probes of a running replica."
+    )
+    probe_misses: int = Field(
+        default=2, ge=1, description="Probes in a row without an answer after which a replica is replaced."
     )
     environment_timeout_s: int = Field(
         default=600, ge=1, description="Longest building of the virtual environment of a user's bento."

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -90,7 +91,54 @@ def check_rows(inputs: dict[str, Array], signature: Signature) -> int:
     return rows
 
 
+def check_extent(inputs: Mapping[str, Array], tensors: int, rows: int) -> None:
+    """Raises BadInput for more than so many tensors, or a leading dimension of more than so many rows."""
+    if len(inputs) > tensors:
+        raise BadInput(
+            f"the request has {len(inputs)} input tensors, the limit is {tensors}", code="too_many_tensors"
+        )
+    for name, array in inputs.items():
+        if array.ndim and array.shape[0] > rows:
+            raise BadInput(
+                f"input {name}: has {array.shape[0]} rows, the limit is {rows}",
+                code="too_many_rows",
+                field=name,
+            )
+
+
+def has_text(value: object) -> bool:
+    """Whether a text stands in nested lists: numpy would give each of their elements the room of the longest."""
+    if type(value) is not list:
+        return type(value) is str
+    depth, first = 0, value
+    while type(first) is list and first:
+        depth, first = depth + 1, first[0]
+    level: Any = value
+    for _ in range(depth - 1):
+        level = chain.from_iterable(level)
+    try:
+        sum(level)  # numbers only, as nearly always: the cheapest way to know
+    except TypeError:
+        return _looks_for_text(value)
+    return False
+
+
+def _looks_for_text(value: object) -> bool:
+    level: Iterable[Any] = (value,)
+    while True:
+        kinds = set(map(type, level))
+        if str in kinds:
+            return True
+        if list not in kinds:
+            return False
+        level = [item for part in level if type(part) is list for item in part]
+
+
 def _read(value: object, spec: TensorSpec, field: str) -> Array:
+    if has_text(value):
+        raise BadInput(
+            f"input {spec.name}: expected {spec.datatype}, got text", code="bad_datatype", field=field
+        )
     try:
         return np.array(value)
     except (ValueError, OverflowError) as error:
@@ -111,10 +159,6 @@ def _numbers(array: Array, value: object, spec: TensorSpec, field: str) -> Array
         if array.dtype == np.float64 and spec.datatype in _EXACT:
             _refuse_rounded(array, value, spec, field)
         return array
-    if array.dtype.kind == "U" or array.dtype.kind == "S":
-        raise BadInput(
-            f"input {spec.name}: expected {spec.datatype}, got text", code="bad_datatype", field=field
-        )
     return _with_missing(array, spec, field)
 
 
@@ -155,8 +199,8 @@ def _refuse_rounded(array: Array, value: object, spec: TensorSpec, field: str) -
 def _with_missing(array: Array, spec: TensorSpec, field: str) -> Array:
     """Numbers with `null` among them (or something that is no number at all)."""
     kinds = {type(item) for item in array.flat}
-    if dict in kinds or list in kinds or str in kinds:
-        found = "text" if str in kinds else "an object" if dict in kinds else "rows of unequal length"
+    if dict in kinds or list in kinds:
+        found = "an object" if dict in kinds else "rows of unequal length"
         raise BadInput(
             f"input {spec.name}: expected {spec.datatype}, got {found}", code="bad_datatype", field=field
         )

@@ -268,7 +268,7 @@ def _code_holders(node: ast.AST) -> Iterator[ast.AST]:
                 yield value
     elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute):
         name = node.func.id if isinstance(node.func, ast.Name) else node.func.attr
-        if name in ("Refused", "_refused", "_Failure", "refuse") and len(node.args) >= 2:
+        if name in ("Refused", "_refused", "_Failure", "refuse", "NoAnswer") and len(node.args) >= 2:
             yield node.args[1]
         elif ast.unparse(node.func) == "codes.get":
             yield from node.args[1:]

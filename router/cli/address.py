@@ -12,10 +12,11 @@ from router.cli.refused import Refused
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A control listener and the key for it."""
+    """A control listener and the key for it; `cert_path`: the certificate it is known by on its own machine."""
 
     url: str
     key: str
+    cert_path: Path | None = None
 
 
 def find_address() -> Address:
@@ -30,11 +31,12 @@ def find_address() -> Address:
     if url and url.rstrip("/") != noted.rstrip("/"):
         # The local key is nobody else's business.
         raise Refused(f"POINTSMAN_URL is {url}: set POINTSMAN_KEY too", "no_key")
+    cert = Path(str(note["cert_path"])) if note.get("cert_path") else None
     if key:
-        return Address(noted.rstrip("/"), key)
+        return Address(noted.rstrip("/"), key, cert)
     path = Path(str(note.get("key_path", "")))
     try:
-        return Address(noted.rstrip("/"), path.read_text("ascii").strip())
+        return Address(noted.rstrip("/"), path.read_text("ascii").strip(), cert)
     except (OSError, UnicodeDecodeError) as error:
         raise Refused(f"the key in {path} cannot be read: {error}; set POINTSMAN_KEY", "no_key") from None
 

@@ -1,4 +1,4 @@
-"""`pointsman promote`, `rollback` and `split`: changes of the pointer, and whether every router has them."""
+"""`pointsman promote`, `rollback`, `split`, `fallback`: changes of the pointer, and whether routers have them."""
 
 from __future__ import annotations
 
@@ -17,37 +17,71 @@ def _options(function: Callable[..., None]) -> Callable[..., None]:
     )(function)
 
 
+ALLOW = click.option(
+    "--allow-breaking", is_flag=True, help="Also a version whose signature breaks today's callers."
+)
+
+
 @click.command()
 @click.argument("model")
 @click.argument("version")
+@ALLOW
 @_options
 @with_json
-def promote(model: str, version: str, reason: str | None, if_match: int | None, as_json: bool) -> None:
+def promote(
+    model: str, version: str, allow_breaking: bool, reason: str | None, if_match: int | None, as_json: bool
+) -> None:
     """Make a version active; the one before stays warm as the previous version."""
-    _flip(model, "promote", {"version": version, "reason": reason}, if_match, as_json)
+    body = {"version": version, "reason": reason, "allow_breaking": allow_breaking or None}
+    _flip(model, "promote", body, if_match, as_json)
 
 
 @click.command()
 @click.argument("model")
 @click.option("--to", metavar="VERSION", help="To this version. [default: the previous one]")
+@ALLOW
 @_options
 @with_json
-def rollback(model: str, to: str | None, reason: str | None, if_match: int | None, as_json: bool) -> None:
+def rollback(
+    model: str,
+    to: str | None,
+    allow_breaking: bool,
+    reason: str | None,
+    if_match: int | None,
+    as_json: bool,
+) -> None:
     """Go back to the previous version, at once. A second rollback needs --to."""
-    _flip(model, "rollback", {"to": to, "reason": reason}, if_match, as_json)
+    body = {"to": to, "reason": reason, "allow_breaking": allow_breaking or None}
+    _flip(model, "rollback", body, if_match, as_json)
 
 
 @click.command()
 @click.argument("model")
 @click.argument("weights", nargs=-1, required=True, metavar="VERSION=PERCENT...")
+@ALLOW
 @_options
 @with_json
 def split(
-    model: str, weights: tuple[str, ...], reason: str | None, if_match: int | None, as_json: bool
+    model: str,
+    weights: tuple[str, ...],
+    allow_breaking: bool,
+    reason: str | None,
+    if_match: int | None,
+    as_json: bool,
 ) -> None:
     """Share the traffic between versions: `split digits 1=90 2=10`. `1=100` ends a split."""
-    body = {"weights": _weights(weights), "reason": reason}
+    body = {"weights": _weights(weights), "reason": reason, "allow_breaking": allow_breaking or None}
     _flip(model, "split", body, if_match, as_json)
+
+
+@click.command()
+@click.argument("model")
+@click.argument("to", metavar="VERSION|auto|none")
+@_options
+@with_json
+def fallback(model: str, to: str, reason: str | None, if_match: int | None, as_json: bool) -> None:
+    """Say which version answers a request where the chosen one cannot."""
+    _flip(model, "fallback", {"to": to, "reason": reason}, if_match, as_json)
 
 
 def _weights(given: tuple[str, ...]) -> dict[str, float]:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import quote
 
-import httpx
-
-from router.cli.address import find_address
+from router.cli.address import Address, find_address
 from router.cli.refused import Refused
+from router.client.call import ANSWER_S, Call
+from router.client.call import place as path
+from router.client.control_calls import API
+from router.client.errors import NoAnswer, Refusal
+from router.client.line import Line
+from router.trust import TlsUnusable, knowing, trusting
 
-CONNECT_S = 3.0
-ANSWER_S = 15.0
+__all__ = ["Answered", "Gateway", "path"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +35,7 @@ class Gateway:
 
     def __init__(self) -> None:
         address = find_address()
-        self._url = address.url
-        self._client = httpx.Client(
-            base_url=f"{address.url}/api/v1",
-            headers={"authorization": f"Bearer {address.key}", "user-agent": "pointsman-cli"},
-            trust_env=False,
-        )
+        self._line = Line(address.url, address.key, verify=_trust(address), agent="pointsman-cli")
 
     def __enter__(self) -> Self:
         return self
@@ -43,7 +43,7 @@ class Gateway:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._client.close()
+        self._line.close()
 
     def get(self, path: str, **params: object) -> Answered:
         """A read; parameters that are None are left out."""
@@ -63,42 +63,24 @@ class Gateway:
         headers: Mapping[str, str] | None = None,
     ) -> Answered:
         """Any request; waits `answer_s` seconds for the answer. Raises Refused."""
-        timeout = httpx.Timeout(answer_s, connect=CONNECT_S)
+        call = Call(method, API + path, dict, json, params, headers, files, data, answer_s)
         try:
-            response = self._client.request(
-                method,
-                path,
-                json=json,
-                params=params,
-                files=files,
-                data=data,
-                headers=headers,
-                timeout=timeout,
-            )
-        except httpx.TimeoutException:
-            raise Refused(f"{self._url} did not answer in time", "no_answer") from None
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise Refused(f"{self._url} cannot be reached: {error}", "unreachable") from None
-        document = _document(response)
-        if response.is_success:
-            return Answered(response.status_code, document)
-        text, code = document.get("error"), document.get("code")
-        raise Refused(str(text), str(code), document)
+            answered = self._line.send(call)
+        except Refusal as refusal:
+            raise Refused(refusal.message, refusal.code, refusal.document) from None
+        except NoAnswer as silence:
+            raise Refused(silence.message, silence.code) from None
+        return Answered(answered.status, answered.document)
 
 
-def path(*parts: str) -> str:
-    """A path of the API; whatever a part holds stays within its place."""
-    return "".join(f"/{quote(part, safe='')}" for part in parts)
-
-
-def _document(response: httpx.Response) -> dict[str, Any]:
+def _trust(address: Address) -> ssl.SSLContext | bool:
+    """Whose certificates are taken: those that POINTSMAN_CA vouches for, else the very one that `up` noted."""
+    if not address.url.startswith("https:"):
+        return False  # no TLS, and nothing to read for it
+    authorities = os.environ.get("POINTSMAN_CA")
     try:
-        found = response.json()
-    except ValueError:
-        found = None
-    if isinstance(found, dict) and (response.is_success or "error" in found):
-        return found
-    text = f"not an answer of Pointsman: HTTP {response.status_code} {response.text[:200]!r}"
-    if response.is_success:
-        raise Refused(text, "bad_answer")
-    return {"error": text, "code": f"http_{response.status_code}"}
+        if authorities or address.cert_path is None:
+            return trusting(Path(authorities) if authorities else None)
+        return knowing(address.cert_path)
+    except TlsUnusable as error:
+        raise Refused(str(error), "no_trust") from None

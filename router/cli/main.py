@@ -14,11 +14,15 @@ COMMANDS = {
     "promote": ("flips", "Make a version active."),
     "rollback": ("flips", "Go back to the previous version, at once."),
     "split": ("flips", "Share the traffic between versions by percent."),
+    "fallback": ("flips", "Say which version answers where the chosen one cannot."),
     "status": ("status", "What runs, and who answers."),
     "history": ("history", "Who changed a route, when and why."),
     "logs": ("logs", "The request log."),
     "why": ("why", "Explain who answered a request, and why."),
     "routers": ("routers", "The known routers; forget one that is gone."),
+    "keys": ("keys", "Keys of applications and people: create, list, rotate, revoke."),
+    "registry": ("registry", "Give a Redis that lost changes back what this host still knows."),
+    "restart": ("restart", "Restart processes of this host one by one, without a failed request."),
 }
 
 

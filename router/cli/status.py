@@ -43,6 +43,18 @@ def _whole(found: dict[str, Any]) -> None:
     _replicas(found["replicas"])
     click.echo()
     _routers(found["routers"])
+    _quarantine(found.get("quarantine", []))
+
+
+def _quarantine(found: list[dict[str, Any]]) -> None:
+    from router.cli.tables import show_table
+
+    if found:
+        click.echo()
+        rows = [(item["time"], item["file"], item["reason"], item["kept_as"]) for item in found]
+        show_table(
+            "broken files, put aside in DATA_DIR/quarantine", ("time", "file", "reason", "kept as"), rows
+        )
 
 
 def _model(found: dict[str, Any]) -> None:
@@ -74,8 +86,22 @@ def _replicas(found: list[dict[str, Any]]) -> None:
     show_table(
         "replicas",
         ("model", "version", "state", "pid#", "id", "error"),
-        [(r["model"], r["version"], r["state"], r["pid"], r["id"], r.get("error")) for r in found],
+        [
+            (r["model"], r["version"], r["state"], r["pid"], r["id"], r.get("error") or _replaced(r))
+            for r in found
+        ],
     )
+    for replica in found:
+        lines = replica.get("last_lines") or ()
+        if lines:
+            click.echo(f"\nthe end of the log of {replica['id']}:")
+        for line in lines:
+            click.echo(f"  {line}")
+
+
+def _replaced(replica: dict[str, Any]) -> str | None:
+    """Why the replica before this one was lost."""
+    return f"after {replica['replaced']}" if replica.get("replaced") else None
 
 
 def _routers(found: list[dict[str, Any]]) -> None:

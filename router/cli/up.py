@@ -11,12 +11,16 @@ import click
 
 from router.cli.command import show_json, with_json
 
+FILE = click.Path(path_type=Path, dir_okay=False)
+
 
 @click.command()
 @click.option("--data-dir", type=click.Path(path_type=Path, file_okay=False), help="[default: .pointsman]")
 @click.option("--host", help="Address of both listeners. [default: 127.0.0.1]")
 @click.option("--port", type=click.IntRange(0, 65535), help="Data listener. [default: 8000]")
 @click.option("--control-port", type=click.IntRange(0, 65535), help="Control listener. [default: 8001]")
+@click.option("--tls-cert", type=FILE, help="Certificate of both listeners (PEM, with its chain).")
+@click.option("--tls-key", type=FILE, help="Its key, without a password.")
 @click.option("--routers", type=click.IntRange(1, 64), help="Router processes. [default: 1]")
 @click.option("--redis-url", metavar="URL", help="An external Redis; without it one is started.")
 @with_json
@@ -35,15 +39,16 @@ def up(as_json: bool, **given: Any) -> None:
     except ValidationError as error:
         first = error.errors()[0]
         raise click.UsageError(f"setting {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-    banner = Banner(as_json)
+    banner = Banner(as_json, settings.tls_cert)
     sys.exit(asyncio.run(run(settings, report=banner.line)))
 
 
 class Banner:
     """Keeps the addresses until all is ready, then says what to try."""
 
-    def __init__(self, as_json: bool) -> None:
+    def __init__(self, as_json: bool, cert: Path | None = None) -> None:
         self._as_json = as_json
+        self._curl = "curl" if cert is None else f"curl --cacert {cert}"
         self._said: dict[str, str] = {}
 
     def line(self, text: str) -> None:
@@ -74,7 +79,7 @@ class Banner:
                 "  pointsman status",
                 "  pointsman register model.onnx --model my-model",
                 "  pointsman deploy my-model 1 && pointsman promote my-model 1",
-                f"  curl {data}/v1/models/my-model:predict -d '{{\"instances\": [[1, 2, 3]]}}'",
+                f"  {self._curl} {data}/v1/models/my-model:predict -d '{{\"instances\": [[1, 2, 3]]}}'",
                 "  pointsman logs -f",
             ]
         )

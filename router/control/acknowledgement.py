@@ -68,6 +68,8 @@ def _reason(lease: RouterLease, model: str, revision: int, now_ms: int, lapsed: 
         return f"unknown: last heard {(now_ms - lease.seen) / 1000:.1f} s ago, at revision {lease.revision}"
     if model in lease.refused:
         return f"refused: {lease.refused[model]}"
+    if lease.highest >= revision:
+        return f"has seen revision {lease.highest}: Redis fell back to an older state; repeat the change"
     return f"still at revision {lease.revision}, not yet at {revision}"
 
 

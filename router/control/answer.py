@@ -27,6 +27,8 @@ def refusal(error: PointsmanError) -> Response:
         headers["www-authenticate"] = 'Bearer realm="pointsman"'
     if error.retry_after is not None:
         headers["retry-after"] = str(error.retry_after)
+    if error.closes:
+        headers["connection"] = "close"
     return answer(error.body(), error.status, headers)
 
 

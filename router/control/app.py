@@ -11,31 +11,54 @@ from starlette.routing import BaseRoute, Mount, Router
 from starlette.routing import Route as Path
 from starlette.types import ASGIApp
 
-from router.control import history, metrics, models, requests, routers, routes, status, upload, versions
+from router.control import (
+    history,
+    keys,
+    metrics,
+    models,
+    openapi,
+    requests,
+    restart,
+    restore,
+    routers,
+    routes,
+    status,
+    upload,
+    versions,
+)
 from router.control.answer import HANDLERS
 from router.control.gate import Gate
+from router.control.hardening import Hardened
+from router.control.permits import permits
 from router.control.plane import Plane
 from router.halt import halt
+from router.tls import Certificate
 
 API = "/api/v1"
 
 UNDER_API: list[BaseRoute] = [
     *(models.PATHS + versions.PATHS + routes.PATHS + history.PATHS),
-    *(requests.PATHS + routers.PATHS + status.PATHS + metrics.PATHS),
+    *(requests.PATHS + routers.PATHS + restart.PATHS + status.PATHS + metrics.PATHS + restore.PATHS),
+    *keys.PATHS,
 ]
 
 
-def control_app(plane: Plane, key: str) -> ASGIApp:
-    """The ASGI application. It closes the plane's registry when it ends."""
+def control_app(plane: Plane, key: str, served: Certificate | None = None) -> ASGIApp:
+    """The ASGI application. Until it ends it keeps `served` up to date; then it closes the plane's registry."""
 
     @asynccontextmanager
     async def life(_: Starlette) -> AsyncIterator[None]:
         await asyncio.to_thread(upload.clear, plane.settings.data_dir / "spool")
-        listening = asyncio.create_task(plane.acknowledgements.listen())
+        tasks = [
+            asyncio.create_task(plane.acknowledgements.listen()),
+            asyncio.create_task(plane.issuer.follow()),
+        ]
+        if served is not None:
+            tasks.append(asyncio.create_task(served.follow()))
         try:
             yield
         finally:
-            await halt([listening])
+            await halt(tasks)
             await plane.registry.close()
 
     app = Starlette(
@@ -45,10 +68,11 @@ def control_app(plane: Plane, key: str) -> ASGIApp:
             Path("/metrics", metrics.metrics),
             Path("/livez", status.livez),
             Path("/readyz", status.readyz),
+            *openapi.PATHS,
         ],
         exception_handlers=HANDLERS,
         lifespan=life,
     )
     app.router.redirect_slashes = False
     app.state.plane = plane
-    return Gate(app, key)
+    return Hardened(Gate(app, key, plane, permits(app.routes)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Any, TypeVar
 
@@ -9,7 +10,8 @@ import msgspec
 from starlette.requests import Request
 
 from router.clock import parse_rfc3339
-from router.errors import BadInput, TooLarge
+from router.control.plane import plane_of
+from router.errors import BadInput, ReceiveTimeout, TooLarge
 
 BODY_BYTES = 1 << 20
 REASON_CHARS = 2_000
@@ -26,12 +28,27 @@ class Promote(msgspec.Struct, frozen=True):
 
     version: str
     reason: str | None = None
+    allow_breaking: bool = False
+
+
+class Restore(msgspec.Struct, frozen=True):
+    """Body of `registry/restore`; it may be empty."""
+
+    reason: str | None = None
 
 
 class Rollback(msgspec.Struct, frozen=True):
     """Body of `rollback`; it may be empty."""
 
     to: str | None = None
+    reason: str | None = None
+    allow_breaking: bool = False
+
+
+class Fallback(msgspec.Struct, frozen=True):
+    """Body of `fallback`: a version, `auto` or `none`."""
+
+    to: str
     reason: str | None = None
 
 
@@ -40,6 +57,7 @@ class Split(msgspec.Struct, frozen=True):
 
     weights: dict[str, float]
     reason: str | None = None
+    allow_breaking: bool = False
 
 
 class Deploy(msgspec.Struct, frozen=True):
@@ -66,12 +84,8 @@ class Bento(msgspec.Struct, frozen=True):
 
 
 async def read_form(request: Request, form: type[Form]) -> Form:
-    """The JSON object of the body as `form`; an empty body is `{}`. Raises BadInput, TooLarge."""
-    raw = bytearray()
-    async for chunk in request.stream():
-        raw += chunk
-        if len(raw) > BODY_BYTES:
-            raise TooLarge(f"the body is over {BODY_BYTES} bytes")
+    """The JSON object of the body as `form`; an empty body is `{}`. Raises BadInput, TooLarge, ReceiveTimeout."""
+    raw = await _received(request)
     try:
         document = msgspec.json.decode(bytes(raw) or b"{}")
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
@@ -92,6 +106,19 @@ async def read_form(request: Request, form: type[Form]) -> Form:
     if reason is not None and len(reason) > REASON_CHARS:
         raise BadInput(f"reason is over {REASON_CHARS} characters", field="reason")
     return found
+
+
+async def _received(request: Request) -> bytearray:
+    raw = bytearray()
+    try:
+        async with asyncio.timeout(plane_of(request).settings.receive_timeout_ms / 1e3):
+            async for chunk in request.stream():
+                raw += chunk
+                if len(raw) > BODY_BYTES:
+                    raise TooLarge(f"the body is over {BODY_BYTES} bytes")
+    except TimeoutError as error:
+        raise ReceiveTimeout("the body did not arrive in time") from error
+    return raw
 
 
 def _wrong(text: str) -> BadInput:

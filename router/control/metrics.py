@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route as Path
 
+from router.agent.losses import FILE as LOSSES
 from router.control.away import answering
 from router.control.body import only
 from router.control.plane import Plane, plane_of
@@ -24,6 +25,7 @@ from router.control.processes import PROCESSES, SHIPPER, noted
 from router.control.scrape import Counters, scrape
 from router.documents import RouterLease
 from router.errors import Unavailable
+from router.quarantine import items
 
 Gauge = tuple[str, str, float]
 
@@ -38,6 +40,7 @@ SHIPPED = (
         "pointsman_log_unread_trimmed",
         "Stream entries trimmed before a group read them.",
     ),
+    ("corrupt_bytes", "pointsman_log_corrupt_bytes", "Bytes of broken lines found in the local log."),
 )
 
 log = structlog.get_logger()
@@ -50,7 +53,8 @@ async def metrics(request: Request) -> Response:
     own, known = await _own(plane)
     found = await scrape(plane.runtime_dir, known)
     registry = CollectorRegistry()
-    registry.register(_Once([*own_families(own), *router_families(found)]))
+    lost = loss_family(noted(plane.runtime_dir, LOSSES).get("losses", ()))
+    registry.register(_Once([*own_families(own), lost, *router_families(found)]))
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 
@@ -60,8 +64,9 @@ async def _own(plane: Plane) -> tuple[list[Gauge], list[str]]:
     own: list[Gauge] = []
     try:
         async with answering(REDIS_S):
-            revision = await plane.registry.revision()
-            now, leases = await plane.registry.routers()
+            highest = plane.registry.highest  # before the question: see `pointsman_registry_behind`
+            revision, now, leases = await plane.registry.standing()
+            memory = await plane.registry.server("memory")
     except Unavailable:
         own.append(("pointsman_redis_up", "1: Redis answers.", 0))
     else:
@@ -69,10 +74,26 @@ async def _own(plane: Plane) -> tuple[list[Gauge], list[str]]:
         own += [
             ("pointsman_redis_up", "1: Redis answers.", 1),
             ("pointsman_revision", "Stored revision of the control state.", revision),
+            (
+                "pointsman_registry_behind",
+                "Revisions by which Redis is behind what routers and this process have seen.",
+                max(0, max([highest, *(lease.highest for lease in leases)]) - revision),
+            ),
+            ("pointsman_redis_memory_bytes", "Memory that Redis uses.", float(memory["used_memory"])),
+            ("pointsman_redis_memory_limit_bytes", "Its bound; 0: none.", float(memory["maxmemory"])),
             ("pointsman_routers_known", "Routers that changes wait for or name.", len(leases)),
             ("pointsman_routers_unknown", "Known routers whose lease has lapsed.", lapsed),
         ]
         routers |= {lease.id for lease in leases if _is_here(plane, lease)}
+    own.append(
+        (
+            "pointsman_changes_unreplicated",
+            "Changes since the start that no replica of Redis confirmed in time.",
+            plane.registry.unreplicated,
+        )
+    )
+    aside = items(plane.settings.data_dir)
+    own.append(("pointsman_quarantined_files", "Broken files that were put aside.", len(aside)))
     shipper = noted(plane.runtime_dir, SHIPPER)
     own += [(name, text, float(shipper[key])) for key, name, text in SHIPPED if key in shipper]
     return own, sorted(routers)
@@ -86,6 +107,15 @@ def _is_here(plane: Plane, lease: RouterLease) -> bool:
 def own_families(gauges: Iterable[Gauge]) -> list[Metric]:
     """Gauges without labels."""
     return [GaugeMetricFamily(name, text, value=value) for name, text, value in gauges]
+
+
+def loss_family(rows: Iterable[tuple[str, str, str, int]]) -> Metric:
+    """What the agent counts: replicas that failed to load, ended unasked, or had to be replaced."""
+    labels = ["model", "version", "reason"]
+    family = CounterMetricFamily("pointsman_replicas_lost_total", "Replicas lost, by reason.", labels=labels)
+    for model, version, reason, number in rows:
+        family.add_metric([model, version, reason], number)
+    return family
 
 
 def router_families(found: dict[str, Counters | None]) -> list[Metric]:

@@ -9,10 +9,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route as Path
 
+from router.access.roles import Verb
 from router.control.answer import answer
 from router.control.away import answering
 from router.control.body import integer, only
-from router.control.plane import model_of, plane_of
+from router.control.plane import model_of, plane_of, principal_of
 from router.control.routers import standing
 from router.control.routes import unknown_model
 from router.documents import ModelState, Route, RouterLease
@@ -25,13 +26,14 @@ TOGETHER = 32  # models whose versions are read at once
 
 
 async def all_models(request: Request) -> Response:
-    """A page of models by name; `next` is the cursor of the following page, or null."""
+    """A page of the models one may read, by name; `next` is the cursor of the following page, or null."""
     registry = plane_of(request).registry
     only(request, "limit", "cursor")
     limit = integer(request, "limit", PAGE, 1, PAGE)
     after = request.query_params.get("cursor", "")
+    may = principal_of(request).may
     async with answering():
-        names = [name for name in await registry.models() if name > after]
+        names = [name for name in await registry.models() if name > after and may(Verb.READ, name)]
         found = await pictures(registry, names[:limit])
     following = names[limit - 1] if len(names) > limit else None
     return answer({"models": found, "next": following})

@@ -12,19 +12,25 @@ from pathlib import Path
 
 from starlette.requests import Request
 
+from router.access.issuer import Issuer
+from router.access.principal import Principal
 from router.control.acknowledgement import Acknowledgements
+from router.control.catalog import Catalog
+from router.control.signatures import Signatures
 from router.errors import NotFound, Unavailable
 from router.journal.reader import Reader
 from router.names import NAME
 from router.registry.audit import Actor
 from router.registry.registry import Registry
 from router.settings import Settings
+from router.veil import veiled_text
 
 INSPECTIONS = 2
 UPLOADS = 4
 LOG_READS = 2
 TURN_S = 1.8
 PROBE_S = 0.2
+PRINCIPAL = "principal"  # where the gate leaves it in a request's state
 
 
 @dataclass(slots=True)
@@ -37,6 +43,9 @@ class Plane:
     reader: Reader
     runtime_dir: Path
     node: str
+    issuer: Issuer
+    catalog: Catalog
+    signatures: Signatures = field(default_factory=Signatures)
     uploads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UPLOADS))
     inspections: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(INSPECTIONS))
     log_reads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LOG_READS))
@@ -75,6 +84,8 @@ def make_plane(settings: Settings, registry: Registry) -> Plane:
         reader=Reader(settings.data_dir / "journal"),
         runtime_dir=Path(runtime_dir) if runtime_dir else settings.data_dir,
         node=os.environ.get("POINTSMAN_NODE", ""),
+        issuer=Issuer.of(settings),
+        catalog=Catalog(registry),
     )
 
 
@@ -94,9 +105,18 @@ def version_of(request: Request) -> str:
     return _named(request, "version")
 
 
-def actor_of(_: Request, reason: str | None) -> Actor:
-    """Who asks. There is one key yet, and it is the administrator's."""
-    return Actor(name="admin", auth="key", reason=reason)
+def principal_of(request: Request) -> Principal:
+    """Who asks, as the gate found."""
+    found: Principal = request.scope["state"][PRINCIPAL]
+    return found
+
+
+def actor_of(request: Request, reason: str | None) -> Actor:
+    """The same as history and audit name them; a key that slipped into the reason is not written down."""
+    principal = principal_of(request)
+    return Actor(
+        name=principal.name, auth=principal.auth, reason=None if reason is None else veiled_text(reason)
+    )
 
 
 def _named(request: Request, kind: str) -> str:

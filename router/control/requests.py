@@ -12,9 +12,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route as Path
 
+from router.access.roles import Verb
 from router.control.answer import answer
 from router.control.body import integer, moment, only
-from router.control.plane import Plane, plane_of
+from router.control.plane import Plane, plane_of, principal_of
 from router.errors import BadInput, NotFound, Unavailable
 from router.journal.reader import Reader
 from router.names import REQUEST_ID, check_name
@@ -32,6 +33,8 @@ async def one(request: Request) -> Response:
         raise NotFound("this can be no request id", code="unknown_request")
     async with _turn(plane):
         found = await asyncio.to_thread(_find, plane.reader, name)
+    may = principal_of(request).may
+    found = [record for record in found if may(Verb.RECORDS, record.get("model") or None)]
     if not found:
         raise NotFound(f"there is no request {name} in the log of this host", code="unknown_request")
     return answer({"requests": found, "next": None})
@@ -45,6 +48,7 @@ async def many(request: Request) -> Response:
     for name in ("model", "version"):
         if name in asked:
             check_name(asked[name], name)
+    principal_of(request).require(Verb.RECORDS, asked.get("model"))
     if "version" in asked and "model" not in asked:
         raise BadInput("version needs a model", field="version")
     since = moment(asked["since"], time.time(), "since") if "since" in asked else None

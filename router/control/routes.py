@@ -1,4 +1,4 @@
-"""Promote, rollback and split over HTTP: one change of the pointer, then the wait for every router."""
+"""Promote, rollback, split and fallback over HTTP: one change of the pointer, then the wait for every router."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,16 +14,20 @@ from starlette.routing import Route as Path
 
 from router.control.answer import answer
 from router.control.away import answering
-from router.control.body import Promote, Rollback, Split, only, read_form
+from router.control.body import Fallback, Promote, Rollback, Split, only, read_form
 from router.control.plane import Plane, actor_of, model_of, plane_of
+from router.control.signatures import Breaking, Unread
 from router.documents import ModelState, Route
 from router.errors import BadInput, Conflict, NotFound, PreconditionFailed
 from router.names import check_name
 from router.registry.audit import Actor
 from router.registry.registry import Committed
+from router.registry.told import served_before
 from router.route import transition
 
 EPOCH = re.compile(r'(?:"(\d{1,18})"|(\d{1,18}))\Z')
+
+UNSAFE = ("redis", "no replica of Redis has confirmed the change: a fail-over now could lose it")
 
 Transition = Callable[[Route | None], Route | None]
 """A present route to the wanted one; None: nothing to change."""
@@ -33,7 +38,7 @@ async def promote(request: Request) -> Response:
     started = time.perf_counter()
     model, form = model_of(request), await read_form(request, Promote)
     version = check_name(form.version, "version")
-    flip = Flip(request, model, "promote", form.reason, {version: "version"})
+    flip = Flip(request, model, "promote", form.reason, {version: "version"}, breaking=form.allow_breaking)
     return await flip.run(lambda route: transition.promote(route, model, version), started)
 
 
@@ -42,7 +47,9 @@ async def rollback(request: Request) -> Response:
     started = time.perf_counter()
     model, form = model_of(request), await read_form(request, Rollback)
     to = None if form.to is None else check_name(form.to, "to")
-    flip = Flip(request, model, "rollback", form.reason, {} if to is None else {to: "to"})
+    named = {} if to is None else {to: "to"}
+    # Who goes back to the previous version is in a hurry, and callers had its signature before.
+    flip = Flip(request, model, "rollback", form.reason, named, breaking=to is None or form.allow_breaking)
     return await flip.run(lambda route: transition.rollback(route, to), started)
 
 
@@ -51,28 +58,51 @@ async def split(request: Request) -> Response:
     started = time.perf_counter()
     model, form = model_of(request), await read_form(request, Split)
     named = {check_name(version, f"weights.{version}"[:80]): f"weights.{version}" for version in form.weights}
-    flip = Flip(request, model, "split", form.reason, named)
+    flip = Flip(request, model, "split", form.reason, named, breaking=form.allow_breaking)
     salt = secrets.token_hex(8)
     return await flip.run(lambda route: transition.split(route, form.weights, salt), started)
 
 
+async def fallback(request: Request) -> Response:
+    """Says which version answers where the chosen one cannot."""
+    started = time.perf_counter()
+    model, form = model_of(request), await read_form(request, Fallback)
+    to = check_name(form.to, "to")
+    named = {} if to in ("auto", "none") else {to: "to"}
+    flip = Flip(request, model, "fallback", form.reason, named)
+    return await flip.run(lambda route: transition.fall_back(route, to), started)
+
+
 class Flip:
-    """One asked-for change of a route. `named` are the versions the caller named, and in which field."""
+    """One asked-for change of a route. `named` are the versions the caller named, and in which field.
+
+    `breaking`: a version whose signature breaks callers of the active one may join. `warm`: all must be ready.
+    """
 
     def __init__(
-        self, request: Request, model: str, action: str, reason: str | None, named: dict[str, str]
+        self,
+        request: Request,
+        model: str,
+        action: str,
+        reason: str | None,
+        named: dict[str, str],
+        breaking: bool = True,
+        warm: bool = True,
     ) -> None:
         only(request)
         self._plane: Plane = plane_of(request)
         self._model, self._action, self._named = model, action, named
         self._actor: Actor = actor_of(request, reason)
         self._epoch = expected_epoch(request)
+        self._breaking, self._warm = breaking, warm
 
     async def run(self, decide: Transition, started: float) -> Response:
         """Commits and waits; `started` is when the request was received (perf_counter)."""
         done = await self._commit(decide)
         epoch = done.after.epoch if done.after else 0
         verdict = await self._plane.acknowledgements.wait(self._model, epoch)
+        if not done.safe:
+            verdict = replace(verdict, laggards=(*verdict.laggards, UNSAFE))
         document = {
             "epoch": epoch,
             "applied": True,
@@ -93,20 +123,40 @@ class Flip:
                 after = decide(state.route)
                 if after is None or after == state.route:
                     return None
-                for version in _joining(after):
+                for version in {*_joining(after), *self._named} if self._warm else ():
                     require_warm(state, version, self._named.get(version))
+                if not self._breaking:
+                    self._require_fitting(state.route, after)
                 sent.maybe = True
                 return after
 
             try:
                 async with self._plane.turn(self._model):
-                    return await self._plane.registry.change_route(
-                        self._model, wanted, self._actor, self._action
-                    )
+                    return await self._changed(wanted)
             except (Conflict, PreconditionFailed):
                 # Only now: a change that goes through needs no look whether its versions exist.
                 await self._require_existing()
                 raise
+
+    async def _changed(self, wanted: Callable[[ModelState], Route | None]) -> Committed:
+        """Commits; reads signatures, and whether a version served before, only where the verdict needs it."""
+        registry = self._plane.registry
+        while True:
+            try:
+                return await registry.change_route(self._model, wanted, self._actor, self._action)
+            except Unread as unread:
+                await self._plane.signatures.read(registry, self._model, unread.versions)
+            except Breaking as refusal:
+                again = self._action == "rollback" and not self._breaking
+                if not again or not await served_before(registry, self._model, refusal.version):
+                    raise
+                self._breaking = True
+
+    def _require_fitting(self, present: Route | None, after: Route) -> None:
+        """Raises Breaking where a version joins that breaks callers; one in the split already may stay."""
+        there = present.targets() if present is not None and after.weights is not None else frozenset()
+        joining = [(each, self._named.get(each)) for each in _joining(after) if each not in there]
+        self._plane.signatures.require(present, after, joining)
 
     async def _require_existing(self) -> None:
         """Raises NotFound where the model, or a version that was named, is not there at all."""
@@ -173,4 +223,5 @@ PATHS = [
     Path("/models/{model}/promote", promote, methods=["POST"]),
     Path("/models/{model}/rollback", rollback, methods=["POST"]),
     Path("/models/{model}/split", split, methods=["POST"]),
+    Path("/models/{model}/fallback", fallback, methods=["POST"]),
 ]

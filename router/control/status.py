@@ -8,25 +8,29 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route as Path
 
+from router.access.roles import Verb
 from router.control.answer import answer
 from router.control.away import answering
 from router.control.body import only
 from router.control.models import PAGE, pictures
-from router.control.plane import Plane, plane_of
+from router.control.plane import Plane, plane_of, principal_of
 from router.control.processes import PROCESSES, noted
 from router.control.routers import standing
+from router.quarantine import items
 from router.registry.connection import without_password
 
 
 async def status(request: Request) -> Response:
-    """What `pointsman status --json` prints."""
+    """What `pointsman status --json` prints; of models and their replicas, those one may read."""
+    may = principal_of(request).may
     plane = plane_of(request)
     only(request)
     processes = noted(plane.runtime_dir, PROCESSES)
     async with answering():
         revision = await plane.registry.revision()
         now, leases = await plane.registry.routers()
-        models = await pictures(plane.registry, (await plane.registry.models())[:PAGE])
+        names = [name for name in await plane.registry.models() if may(Verb.READ, name)]
+        models = await pictures(plane.registry, names[:PAGE])
         redis = await _redis(plane, processes)
     document = {
         "revision": revision,
@@ -35,6 +39,7 @@ async def status(request: Request) -> Response:
         "routers": [standing(lease, now) for lease in leases],
         "replicas": [replica for model in models for replica in model["replicas"]],
         "models": models,
+        "quarantine": [item.document() for item in items(plane.settings.data_dir)],
     }
     others = {name: processes[name] for name in ("up", "control", "shipper") if name in processes}
     return answer(document | others)
@@ -58,7 +63,7 @@ async def _redis(plane: Plane, processes: dict[str, Any]) -> dict[str, Any]:
     if not found.keys() & {"socket", "url"}:
         found["url"] = without_password(plane.settings.redis_url or "")
     if found.get("pid") is None:
-        found["pid"] = (await plane.registry.redis.info("server"))["process_id"]
+        found["pid"] = int((await plane.registry.server("server"))["process_id"])
     return found
 
 

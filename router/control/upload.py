@@ -131,7 +131,7 @@ class _Form:
             raise BadInput("a header of a part is too long", code="bad_multipart")
 
     def _header_end(self) -> None:
-        name, value = (part.decode("utf-8", "replace") for part in self._header)
+        name, value = (part.decode("latin-1") for part in self._header)
         self._header = (bytearray(), bytearray())
         self._headers[name.lower()] = value
 

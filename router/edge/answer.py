@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from router.errors import PointsmanError
+from router.errors import PointsmanError, Unauthorized
 
 JSON = b"application/json"
 
@@ -33,4 +33,6 @@ def failure(error: PointsmanError) -> Answer:
     headers = []
     if error.retry_after is not None:
         headers.append((b"retry-after", b"%d" % error.retry_after))
+    if isinstance(error, Unauthorized):
+        headers.append((b"www-authenticate", b'Bearer realm="pointsman"'))
     return Answer(error.status, orjson.dumps(error.body()), headers)

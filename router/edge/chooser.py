@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+from time import time
 
+from router.access.admission import Admission, permitted
 from router.edge.passage import Passage
 from router.errors import BadInput, Unavailable
 from router.route.choice import choose, entry_of
@@ -23,15 +25,25 @@ async def confirmed(watch: Watch, passage: Passage) -> None:
         passage.stale = not await watch.ensure_fresh()
 
 
+def admit(admission: Admission, passage: Passage) -> None:
+    """Notes who asks. Raises Unauthorized, and Forbidden where they may not ask this model."""
+    principal = admission.principal(passage.inbound.credential, time())
+    passage.principal = principal
+    permitted(principal, passage.model)
+
+
 def choose_now(watch: Watch, passage: Passage, pinned: str | None) -> Choice:
     """The version for this passage, noted in it. `pinned` is the version its path names.
 
     Raises BadInput `pin_mismatch` where header and path disagree, Unavailable where there is no table yet,
-    and what `choose` raises.
+    and what `admit` and `choose` raise.
     """
     if not watch.synced:
         raise Unavailable("this router has no routing table yet", code="not_ready")
-    entry = entry_of(watch.table, passage.model)
+    table = watch.table
+    if table.admission.required:  # before anything is told of the model
+        admit(table.admission, passage)
+    entry = entry_of(table, passage.model)
     passage.known = True
     pin = passage.inbound.text(b"x-model-version")
     if pinned is not None:

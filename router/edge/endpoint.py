@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from router.edge.answer import JSON, failure
 from router.edge.inbound import Disconnected, Inbound, read_body
-from router.errors import PointsmanError, Unauthorized
+from router.errors import PointsmanError
 from router.settings import Settings
 
 BODY_BYTES = 64 << 10  # of the few paths here that take a body
@@ -43,8 +43,6 @@ def refused(error: PointsmanError) -> Response:
     """The outward form of an error."""
     answer = failure(error)
     headers = {name.decode(): value.decode() for name, value in answer.headers}
-    if isinstance(error, Unauthorized):
-        headers["www-authenticate"] = 'Bearer realm="pointsman"'
     return Response(answer.body, answer.status, headers, media_type=JSON.decode())
 
 

@@ -10,8 +10,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from router.edge.guard import Guard
 from router.edge.head import TENSOR_PATHS
 from router.edge.inbound import Disconnected, Inbound, Receive, Scope, Send
+from router.edge.openapi import BODY_JSON
 from router.edge.passthrough import PassThrough
 from router.edge.predict import Predict
 from router.edge.readiness import Readiness
@@ -21,8 +23,14 @@ class Gateway:
     """The ASGI application of a router: the hot paths before Starlette, everything else by it."""
 
     def __init__(
-        self, predict: Predict, passthrough: PassThrough, readiness: Readiness, others: list[Route]
+        self,
+        predict: Predict,
+        passthrough: PassThrough,
+        readiness: Readiness,
+        others: list[Route],
+        guard: Guard | None = None,
     ) -> None:
+        self._guard = guard
         self._predict = predict
         self._passthrough = passthrough
         self._readiness = readiness
@@ -30,6 +38,7 @@ class Gateway:
             routes=[
                 Route("/livez", self._livez, methods=["GET"]),
                 Route("/readyz", self._readyz, methods=["GET"]),
+                Route("/openapi.json", self._openapi, methods=["GET"]),
                 *others,
             ],
             exception_handlers={HTTPException: _http_error, Exception: _crash},
@@ -53,11 +62,19 @@ class Gateway:
             if path.startswith("/models/"):
                 await self._passthrough(scope, receive, send)
                 return
-            send = _with_request_id(send, Inbound.of(scope).request_id)
+            inbound = Inbound.of(scope)
+            send = _with_request_id(send, inbound.request_id)
+            refused = None if self._guard is None else await self._guard.refusal(path, inbound)
+            if refused is not None:
+                await refused.send(send)
+                return
         await self._rest(scope, receive, send)
 
     async def _livez(self, _: Request) -> Response:
         return JSONResponse({"live": True})
+
+    async def _openapi(self, _: Request) -> Response:
+        return Response(BODY_JSON, media_type="application/json")
 
     async def _readyz(self, _: Request) -> Response:
         missing = self._readiness.missing()

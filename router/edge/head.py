@@ -1,14 +1,16 @@
-"""Heads of small predictions, and what the parser found in them: the same bytes mean the same; pure."""
+"""Heads of small requests, and what the parser found in them: the same bytes mean the same; pure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from router.access.credential import Credential
 from router.edge import v1, v2
 from router.edge.codec import Address, Codec
 from router.edge.inbound import Inbound, new_request_id
 from router.edge.offload import HEAVY
+from router.edge.pass_head import PassHead
 from router.errors import PointsmanError
 
 # Prediction paths: their beginning and end, who reads bodies and who reads the path.
@@ -34,10 +36,11 @@ class Head:
     request_id: str | None
     length: int
     keep_alive: bool
+    credential: Credential | None = None
 
     def inbound(self) -> Inbound:
         """What one request with this head sent."""
-        return Inbound(self.headers, self.request_id or new_request_id())
+        return Inbound(self.headers, self.request_id or new_request_id(), self.credential)
 
 
 def small_prediction(url: bytes, headers: list[tuple[bytes, bytes]], keep_alive: bool) -> Head | None:
@@ -61,7 +64,7 @@ def small_prediction(url: bytes, headers: list[tuple[bytes, bytes]], keep_alive:
     except PointsmanError:
         return None
     given = inbound.request_id if b"x-request-id" in found else None
-    return Head(codec, address, found, given, int(length), keep_alive)
+    return Head(codec, address, found, given, int(length), keep_alive, inbound.credential)
 
 
 def _reading(url: bytes) -> tuple[Codec, Callable[[str], Address]] | None:
@@ -71,14 +74,17 @@ def _reading(url: bytes) -> tuple[Codec, Callable[[str], Address]] | None:
     return None
 
 
+Known = Head | PassHead
+
+
 class Heads:
     """Heads by their bytes, without the empty line; forgets all of them when it is full."""
 
     def __init__(self) -> None:
-        self._known: dict[bytes, Head] = {}
+        self._known: dict[bytes, Known] = {}
         self.find = self._known.get
 
-    def learn(self, head: bytes, means: Head) -> None:
+    def learn(self, head: bytes, means: Known) -> None:
         """Keeps what the parser read in these very bytes, at the beginning of a request."""
         if any(name in means.headers for name in _UNIQUE):
             return

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
+from router.access.credential import API_KEY, AUTHORIZATION, is_ours
 from router.errors import PointsmanError
 
 Headers = list[tuple[bytes, bytes]]
@@ -37,8 +39,12 @@ FORWARDED = frozenset(
 )
 # A Connection header may not name these away: without its length a body would be the next request.
 FRAMING = frozenset((b"content-length", b"host"))
+# Where a caller proves who it is.
+PROOFS = frozenset((AUTHORIZATION, API_KEY))
 # uvicorn writes its own.
 SERVER = frozenset((b"date", b"server"))
+_NOT_TO_REPLICA = HOP | OURS | FORWARDED
+_NOT_TO_CALLER = HOP | OURS | SERVER
 
 
 class UnsupportedMediaType(PointsmanError):
@@ -57,18 +63,54 @@ def named_by_connection(headers: Iterable[tuple[bytes, bytes]]) -> set[bytes]:
     return found - FRAMING
 
 
-def to_replica(headers: Headers, *, prefix: str, client: str | None, scheme: str) -> Headers:
-    """A caller's headers as a replica gets them. Raises UnsupportedMediaType for pickles."""
+def allowed(headers: Headers, dropped: frozenset[bytes]) -> Headers:
+    """A new list without those that are `dropped` or named away; `dropped` holds `connection`."""
+    kept = [header for header in headers if header[0] not in dropped]
+    if len(kept) != len(headers):
+        named = named_by_connection(headers)
+        if named:
+            kept = [header for header in kept if header[0] not in named]
+    return kept
+
+
+def forwarded(prefix: str, client: str | None, scheme: str) -> tuple[tuple[bytes, bytes], ...]:
+    """How the gateway was asked."""
+    found = ((b"x-forwarded-prefix", prefix.encode()), (b"x-forwarded-proto", scheme.encode()))
+    return found if client is None else (*found, (b"x-forwarded-for", client.encode()))
+
+
+@lru_cache(1024)
+def forwarded_lines(prefix: str, client: str | None, scheme: str) -> bytes:
+    """The same as lines."""
+    return header_lines(forwarded(prefix, client, scheme))
+
+
+def to_replica(headers: Headers, spent: bytes | None = None) -> Headers:
+    """What of a caller's headers travels on to a replica. Raises UnsupportedMediaType for pickles.
+
+    A key of ours never does, nor what else let the caller in, which stood in the header `spent`.
+    """
     for name, value in headers:
         if name == b"content-type" and b"pickle" in value.lower():
             raise UnsupportedMediaType("pickled bodies are not accepted", field="content-type")
-    dropped = HOP | OURS | FORWARDED | named_by_connection(headers)
-    kept = [(name, value) for name, value in headers if name not in dropped]
-    kept.append((b"x-forwarded-prefix", prefix.encode()))
-    kept.append((b"x-forwarded-proto", scheme.encode()))
-    if client is not None:
-        kept.append((b"x-forwarded-for", client.encode()))
-    return kept
+    kept = allowed(headers, _NOT_TO_REPLICA)
+    return [each for each in kept if each[0] not in PROOFS or not (each[0] == spent or is_ours(each[1]))]
+
+
+def replica_start(method: bytes, target: bytes, headers: Headers, spent: bytes | None = None) -> bytes:
+    """The beginning of a head as a replica gets it; `spent` and errors are those of `to_replica`."""
+    kept = to_replica(headers, spent)
+    if all(name != b"host" for name, _ in kept):
+        kept.append((b"host", b"replica"))
+    return b"%b %b HTTP/1.1\r\n%b" % (method, target, header_lines(kept))
+
+
+def header_lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Headers as they stand in a head."""
+    parts: list[bytes] = []
+    for name, value in headers:
+        parts += (name, b": ", value, b"\r\n")
+    return b"".join(parts)
 
 
 def to_caller(headers: Headers, *, prefix: str, host: bytes = b"") -> Headers:
@@ -76,12 +118,10 @@ def to_caller(headers: Headers, *, prefix: str, host: bytes = b"") -> Headers:
 
     `host` is the caller's Host header, by which a replica's absolute redirect to itself is known.
     """
-    dropped = HOP | OURS | SERVER | named_by_connection(headers)
-    kept: Headers = []
-    for name, value in headers:
-        if name in dropped:
-            continue
-        kept.append((name, moved(value, prefix.encode(), host) if name == b"location" else value))
+    kept = allowed(headers, _NOT_TO_CALLER)
+    for position, (name, value) in enumerate(kept):
+        if name == b"location":
+            kept[position] = name, moved(value, prefix.encode(), host)
     return kept
 
 

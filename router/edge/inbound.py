@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
+from router.access import credential
+from router.access.credential import Credential
 from router.errors import BadInput, ReceiveTimeout, TooLarge
 from router.names import is_request_id
 
@@ -36,6 +38,7 @@ class Inbound:
 
     headers: dict[bytes, bytes]
     request_id: str
+    credential: Credential | None = None
 
     @classmethod
     def of(cls, scope: Scope) -> Inbound:
@@ -49,7 +52,7 @@ class Inbound:
         for name, value in found:
             headers.setdefault(name, value)
         given = headers.get(b"x-request-id", b"").decode("latin-1")
-        return cls(headers, given if is_request_id(given) else new_request_id())
+        return cls(headers, given if is_request_id(given) else new_request_id(), credential.find(found))
 
     def text(self, name: bytes) -> str | None:
         """One header as text."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import Any
 
 import msgspec
@@ -11,7 +12,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from router.connections import Connections
 from router.edge.metrics import Metrics
+from router.edge.shedding import Shedding
 from router.journal.journal import Journal
 from router.route.watch import Watch
 from router.upstream.upstream import Upstream
@@ -21,13 +24,22 @@ class Internal:
     """Gauges read from where they live, at the moment they are asked for."""
 
     def __init__(
-        self, router: str, metrics: Metrics, watch: Watch, upstream: Upstream, journal: Journal
+        self,
+        router: str,
+        metrics: Metrics,
+        watch: Watch,
+        upstream: Upstream,
+        journal: Journal,
+        shedding: Shedding,
+        places: Connections,
     ) -> None:
         self._router = router
         self._metrics = metrics
         self._watch = watch
         self._upstream = upstream
         self._journal = journal
+        self._shedding = shedding
+        self._places = places
         self.app = Starlette(
             routes=[Route("/metrics.json", self._counters), Route("/table.json", self._table)]
         )
@@ -55,13 +67,19 @@ class Internal:
                 "pointsman_queue_requests",
                 "Requests waiting for a replica.",
                 labels,
-                [[[model, version], waiting] for model, version, waiting, _ in lanes],
+                [[[model, version], waiting] for model, version, waiting, _, _ in lanes],
             ],
             [
                 "pointsman_replicas_busy",
                 "Replicas with an exchange under way.",
                 labels,
-                [[[model, version], busy] for model, version, _, busy in lanes],
+                [[[model, version], busy] for model, version, _, busy, _ in lanes],
+            ],
+            [
+                "pointsman_replicas_out",
+                "Replicas out of turn.",
+                labels,
+                [[[model, version], out] for model, version, _, _, out in lanes],
             ],
             _single("pointsman_router_revision", "Revision of the routing table.", watch.table.revision),
             _single("pointsman_router_fresh", "1: the table is confirmed.", int(watch.fresh)),
@@ -70,11 +88,30 @@ class Internal:
                 "1: Redis shows an older revision than before.",
                 int(watch.regressed),
             ),
+            _single(
+                "pointsman_router_routes_lost",
+                "Models whose route Redis has lost, or has in an older form than this router.",
+                watch.routes_lost,
+            ),
+            _single(
+                "pointsman_router_acknowledged",
+                "1: Redis took the router's last acknowledgement.",
+                int(watch.acknowledged),
+            ),
+            _single("pointsman_connections", "Callers' connections that are open.", self._places.open),
             _single("pointsman_router_draining", "1: the router is on its way out.", int(watch.draining)),
             _single(
                 "pointsman_log_unavailable",
                 "1: the last append to the journal failed.",
                 int(self._journal.trouble is not None),
+            ),
+            _single(
+                "pointsman_loop_lag_seconds", "Mean lateness of the router's loop.", self._shedding.lag.mean
+            ),
+            _single(
+                "pointsman_loop_lag_peak_seconds",
+                "Latest wake-up of the router's loop in the last second.",
+                self._shedding.lag.peak(monotonic()),
             ),
         ]
 
@@ -82,6 +119,29 @@ class Internal:
         return [
             _single("pointsman_log_appended_total", "Records written.", self._journal.appended),
             _single("pointsman_log_dropped_total", "Records not written.", self._journal.dropped),
+            [
+                "pointsman_connections_refused_total",
+                "Connections refused for their number, by limit.",
+                ["limit"],
+                [[[limit], number] for limit, number in self._places.refused.items()],
+            ],
+            *self._lane_counts(),
+        ]
+
+    def _lane_counts(self) -> list[Any]:
+        labels = ["model", "version"]
+        ejected, repeated, refused, shed = [], [], [], []
+        for name, tally in self._upstream.tallies.items():
+            ejected += [[[*name, why], number] for why, number in tally.ejections.items()]
+            repeated += [[[*name, "retry"], tally.retried], [[*name, "hedge"], tally.hedged]]
+            refused.append([list(name), tally.refused])
+            shed += [[[*name, "queue"], tally.shed], [[*name, "deadline"], tally.late]]
+        shed += [[[model, "", "lag"], number] for model, number in self._shedding.shed.items()]
+        return [
+            ["pointsman_replica_ejections_total", "Replicas put out of turn.", [*labels, "reason"], ejected],
+            ["pointsman_repeated_requests_total", "Requests sent again.", [*labels, "kind"], repeated],
+            ["pointsman_repeats_refused_total", "Repetitions the budget refused.", labels, refused],
+            ["pointsman_shed_requests_total", "Predictions refused for load.", [*labels, "reason"], shed],
         ]
 
 

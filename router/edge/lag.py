@@ -35,10 +35,10 @@ class Lag:
     `mean` and `peak` (of the last second) are seconds, for the gauges.
     """
 
-    __slots__ = ("_due", "_late", "_recent", "_rules", "mean", "share")
+    __slots__ = ("_due", "_late", "_recent", "mean", "rules", "share")
 
     def __init__(self, now: float, rules: LagRules = RULES) -> None:
-        self._rules = rules
+        self.rules = rules
         self._due = now + rules.every_s
         self._late = 0
         self._recent: deque[tuple[float, float]] = deque(maxlen=ceil(WINDOW_S / rules.every_s) + 1)
@@ -47,7 +47,7 @@ class Lag:
 
     def tick(self, now: float) -> float:
         """The timer came; gives the seconds until it should come again."""
-        rules = self._rules
+        rules = self.rules
         late = max(now - self._due, 0.0)
         self._due = now + rules.every_s
         self._recent.append((now, late))

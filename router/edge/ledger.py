@@ -87,3 +87,7 @@ class Ledger:
             self._metrics.observe(model, version, total_ms, 0.0, passage.upstream_ms, 0)
         if passage.stale:
             self._metrics.count_stale(model, version)
+
+    def count_fallback(self, model: str, version: str) -> None:
+        """A request of `version` that another version is asked for."""
+        self._metrics.count_fallback(model, version)

@@ -34,6 +34,7 @@ class Metrics:
         self.requests: dict[tuple[str, str, str, int], int] = {}
         self.durations: dict[tuple[str, str], tuple[Histogram, Histogram, Histogram, Histogram]] = {}
         self.stale: dict[tuple[str, str], int] = {}
+        self.fallbacks: dict[tuple[str, str], int] = {}
 
     def count(self, model: str, version: str, reason: str, status: int) -> None:
         """One answered request."""
@@ -58,6 +59,10 @@ class Metrics:
         """One answer marked `x-route-stale`."""
         self.stale[model, version] = self.stale.get((model, version), 0) + 1
 
+    def count_fallback(self, model: str, version: str) -> None:
+        """One request that another version is asked for; `version` is the one that could not answer."""
+        self.fallbacks[model, version] = self.fallbacks.get((model, version), 0) + 1
+
     def document(self, router: str, extra_gauges: list[Any], extra_counters: list[Any]) -> dict[str, Any]:
         """Everything, in the form the control process renders."""
         labels = ["model", "version"]
@@ -76,11 +81,13 @@ class Metrics:
             histograms.append([name, text, labels, list(bounds), series])
         requests = [[list(map(str, key)), value] for key, value in self.requests.items()]
         stale = [[list(key), value] for key, value in self.stale.items()]
+        fallbacks = [[list(key), value] for key, value in self.fallbacks.items()]
         return {
             "router": router,
             "counters": [
                 ["pointsman_requests_total", "Answered requests.", [*labels, "reason", "code"], requests],
                 ["pointsman_stale_answers_total", "Answers marked x-route-stale.", labels, stale],
+                ["pointsman_fallbacks_total", "Requests another version was asked for.", labels, fallbacks],
                 *extra_counters,
             ],
             "gauges": extra_gauges,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from time import monotonic
 
+from router.access.principal import Principal
 from router.edge.inbound import Inbound
 from router.route.table import Choice
 from router.upstream.work import Attempt, Item
@@ -29,6 +30,7 @@ class Passage:
     replica: str | None = None
     attempts: list[Attempt] = field(default_factory=list)
     upstream_ms: float | None = None
+    principal: Principal | None = None  # who asks, where that has to be proven
 
     def headers(self) -> list[tuple[bytes, bytes]]:
         """The answer headers that say who answered and why."""

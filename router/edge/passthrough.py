@@ -3,38 +3,43 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from time import monotonic
+from typing import Any
 
 import structlog
 
 from router.edge.answer import Answer, failure
 from router.edge.chooser import choose_version
-from router.edge.hygiene import to_caller, to_replica
+from router.edge.exchange import LEFT, Begun, attempt, broken, is_small
+from router.edge.hygiene import Headers, forwarded_lines, replica_start, to_caller
 from router.edge.inbound import Inbound, Receive, Scope, Send
 from router.edge.ledger import Ledger
 from router.edge.passage import Passage
 from router.edge.paths import Route, passed
 from router.edge.record import known_json
 from router.edge.relay import Relay, Upload
+from router.edge.shedding import Shedding
 from router.edge.tasks import marked, names_task, task_call
-from router.errors import DeadlineExceeded, PointsmanError, TooLarge, UpstreamFailed
+from router.errors import DeadlineExceeded, PointsmanError, TooLarge
 from router.route.watch import Watch
 from router.settings import Settings
 from router.upstream.link import LinkFailed
 from router.upstream.stream import Stream
 from router.upstream.upstream import Upstream
-from router.upstream.work import Attempt
 
 log = structlog.get_logger(__name__)
 
-BUFFERED = 64 << 10  # an answer that is announced to be this small has one record, not begin and end
-LEFT = 499  # as nginx writes it down: nobody was there to get an answer
+Work = Coroutine[Any, Any, None]
 
 
 class PassThrough:
     """Serves `/models/{m}/{path}` and `/models/{m}/versions/{v}/{path}`, any method."""
 
-    def __init__(self, settings: Settings, watch: Watch, upstream: Upstream, ledger: Ledger) -> None:
+    def __init__(
+        self, settings: Settings, watch: Watch, upstream: Upstream, ledger: Ledger, lag: Shedding
+    ) -> None:
+        self.lag = lag
         self._settings = settings
         self._watch = watch
         self._upstream = upstream
@@ -45,9 +50,18 @@ class PassThrough:
         passage = Passage(Inbound.of(scope), "pass")
         upload = Upload(receive, self._settings.pass_body_bytes, self._settings.log_payload_bytes)
         relay = Relay(send, self._settings.log_payload_bytes)
+        await self._guarded(passage, upload, relay, send, self._pass(passage, scope, upload, relay))
+
+    async def go_on(self, begun: Begun, receive: Receive, send: Send) -> None:
+        """ASGI too: the rest of an exchange that was begun without."""
+        kept = self._settings.log_payload_bytes
+        upload, relay = Upload.of_whole(receive, begun.body, kept), Relay(send, kept)
+        await self._guarded(begun.passage, upload, relay, send, self._rest(begun, upload, relay))
+
+    async def _guarded(self, passage: Passage, upload: Upload, relay: Relay, send: Send, work: Work) -> None:
         error: PointsmanError | None = None
         try:
-            await self._pass(passage, scope, upload, relay)
+            await work
         except PointsmanError as raised:
             error = raised
         except Exception:
@@ -66,6 +80,8 @@ class PassThrough:
     async def _pass(self, passage: Passage, scope: Scope, upload: Upload, relay: Relay) -> None:
         route = passed(scope["path"], scope["raw_path"])
         passage.model = route.model
+        if self.lag.share:
+            self.lag.look(route.model if route.model in self._watch.table.entries else "")
         task = task_call(route.path, scope["query_string"])
         limit = passage.inbound.timeout_ms(self._settings.request_timeout_ms) / 1e3
         choice = await choose_version(self._watch, passage, task.version if task is not None else route.pin)
@@ -76,33 +92,52 @@ class PassThrough:
         doors = self._upstream.doors
         async with doors.stream(choice.target, wanted, passage.attempts) as (replica, stream):
             passage.replica = replica.id
-            began = monotonic()
-            try:
+
+            def answering() -> Work:
                 stream.start(head, bodyless=scope["method"] == "HEAD")
-                await self._exchange(passage, route, stream, upload, relay, limit)
-                if upload.left and not relay.recorded:
-                    passage.attempts.append(self._attempt(passage, LEFT, "the caller left", began))
-            except (PointsmanError, LinkFailed) as error:
-                stream.close()
+                return self._answer(passage, route, stream, upload, relay, limit)
+
+            await self._carried(passage, stream, upload, relay, answering)
+
+    async def _rest(self, begun: Begun, upload: Upload, relay: Relay) -> None:
+        passage, stream = begun.passage, begun.stream
+
+        def answering() -> Work:
+            return self._streamed(passage, stream, upload, relay, begun.headers, begun.began)
+
+        try:
+            await self._carried(passage, stream, upload, relay, answering)
+        finally:
+            begun.door.release(stream)
+
+    async def _carried(
+        self, passage: Passage, stream: Stream, upload: Upload, relay: Relay, answering: Callable[[], Work]
+    ) -> None:
+        """One exchange and how it stands in the record, however it ends."""
+        began = monotonic()
+        try:
+            await self._exchange(passage, stream, upload, relay, answering())
+            if upload.left and not relay.recorded:
+                passage.attempts.append(attempt(passage, LEFT, "the caller left", began))
+        except (PointsmanError, LinkFailed) as error:
+            stream.close()
+            if not relay.recorded:  # else the attempt stands in its record
                 status = error.status if isinstance(error, PointsmanError) else 502
-                if not relay.recorded:  # else the attempt stands in its record
-                    passage.attempts.append(self._attempt(passage, status, str(error), began))
-                if relay.started or isinstance(error, PointsmanError):
-                    raise
-                raise UpstreamFailed(
-                    f"version {choice.version} of model {route.model}: {error}", code="upstream_failed"
-                ) from error
-            except BaseException:
-                stream.close()
+                passage.attempts.append(attempt(passage, status, str(error), began))
+            if relay.started or isinstance(error, PointsmanError):
                 raise
+            raise broken(passage, error) from error
+        except BaseException:
+            stream.close()
+            raise
 
     async def _exchange(
-        self, passage: Passage, route: Route, stream: Stream, upload: Upload, relay: Relay, limit: float
+        self, passage: Passage, stream: Stream, upload: Upload, relay: Relay, answer: Work
     ) -> None:
         """Sends the body and the answer at once; the caller's leaving ends both."""
         loop = asyncio.get_running_loop()
         caller = loop.create_task(upload.follow(stream))
-        answering = loop.create_task(self._answer(passage, route, stream, upload, relay, limit))
+        answering = loop.create_task(answer)
         try:
             await asyncio.wait((caller, answering), return_when=asyncio.FIRST_COMPLETED)
             if not answering.done():
@@ -134,8 +169,7 @@ class PassThrough:
         passage.upstream_ms = (monotonic() - began) * 1e3
         host = passage.inbound.headers.get(b"host", b"")
         headers = to_caller(stream.headers, prefix=route.prefix, host=host)
-        announced = dict(headers).get(b"content-length", b"")
-        if stream.empty or (announced.isdigit() and int(announced) <= BUFFERED):
+        if is_small(stream, headers):
             await self._whole(passage, route, stream, upload, relay, headers, began)
         else:
             await self._streamed(passage, stream, upload, relay, headers, began)
@@ -159,7 +193,7 @@ class PassThrough:
         stream: Stream,
         upload: Upload,
         relay: Relay,
-        headers: list[tuple[bytes, bytes]],
+        headers: Headers,
         began: float,
     ) -> None:
         """A small answer: one record, then all of it."""
@@ -176,7 +210,7 @@ class PassThrough:
         if stream.status in (204, 304):  # a length would promise the server a body
             headers = [header for header in headers if header[0] != b"content-length"]
         excerpt = relay.excerpt(body, headers)
-        passage.attempts.append(self._attempt(passage, stream.status, None, began))
+        passage.attempts.append(attempt(passage, stream.status, None, began))
         relay.recorded = True
         await self._ledger.write(passage, stream.status, None, upload.excerpt(passage.inbound), excerpt)
         self._ledger.count(passage, stream.status)
@@ -189,7 +223,7 @@ class PassThrough:
         stream: Stream,
         upload: Upload,
         relay: Relay,
-        headers: list[tuple[bytes, bytes]],
+        headers: Headers,
         began: float,
     ) -> None:
         """An answer of any length: `begin` before its first byte, `end` after its last."""
@@ -213,7 +247,7 @@ class PassThrough:
             if begin.cancelled() or begin.exception() is not None:
                 relay.recorded = False  # refused: the caller gets that as an error, and so does the log
             else:
-                passage.attempts.append(self._attempt(passage, stream.status, error, began))
+                passage.attempts.append(attempt(passage, stream.status, error, began))
                 await self._end(begin.result(), passage, stream.status, error, upload, relay)
 
     async def _end(
@@ -248,28 +282,19 @@ class PassThrough:
         self._ledger.count(passage, answer.status)
         return answer
 
-    def _attempt(self, passage: Passage, status: int, error: str | None, began: float) -> Attempt:
-        assert passage.choice is not None
-        took_ms = round((monotonic() - began) * 1e3, 3)
-        return Attempt(passage.choice.version, passage.replica or "", status, error, took_ms)
-
 
 def request_head(scope: Scope, route: Route, query: bytes, passage: Passage) -> bytes:
     """The head a replica gets: the path below the model, cleaned headers, and who asks for which version."""
-    client = scope.get("client")
-    headers = to_replica(
-        scope["headers"],
-        prefix=route.prefix,
-        client=client[0] if client else None,
-        scheme=scope.get("scheme", "http"),
-    )
-    headers += passage.headers()
-    names = {name for name, _ in headers}
-    if b"host" not in names:
-        headers.append((b"host", b"replica"))
-    if b"content-length" not in names and any(name == b"transfer-encoding" for name, _ in scope["headers"]):
-        headers.append((b"transfer-encoding", b"chunked"))
+    client, scheme = scope.get("client"), scope.get("scheme", "http")
     target = route.raw_path + (b"?" + query if query else b"")
-    lines = [b"%b %b HTTP/1.1\r\n" % (scope["method"].encode(), target)]
-    lines += [b"%b: %b\r\n" % header for header in headers]
+    proof = passage.inbound.credential
+    spent = proof.header if proof is not None and passage.principal is not None else None
+    lines = [
+        replica_start(scope["method"].encode(), target, scope["headers"], spent),
+        forwarded_lines(route.prefix, client[0] if client else None, scheme),
+        passage.lines(),
+    ]
+    names = passage.inbound.headers
+    if b"content-length" not in names and b"transfer-encoding" in names:
+        lines.append(b"transfer-encoding: chunked\r\n")
     return b"".join([*lines, b"\r\n"])

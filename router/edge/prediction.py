@@ -17,18 +17,21 @@ import structlog
 from router.documents import Signature, Version
 from router.edge import compression
 from router.edge.answer import Answer, failure
-from router.edge.chooser import choose_now, confirmed
+from router.edge.chooser import admit, choose_now, confirmed
 from router.edge.codec import Address, Call, Codec
+from router.edge.fallback import Second, fallback_of, refused
 from router.edge.inbound import Inbound
 from router.edge.ledger import Ledger
 from router.edge.offload import HEAVY, Offload
 from router.edge.passage import Passage
-from router.edge.record import known_json, record
-from router.errors import MethodNotAllowed, ModelFailed, NotFound, PointsmanError
+from router.edge.record import NOTHING, known_json, record
+from router.edge.shedding import Shedding
+from router.errors import Denied, MethodNotAllowed, ModelFailed, NotFound, PointsmanError
 from router.journal.journal import LogUnavailable
+from router.route.table import Choice
 from router.route.watch import Watch
 from router.settings import Settings
-from router.tensors import check_rows, nonfinite
+from router.tensors import check_extent, check_rows, nonfinite
 from router.upstream.upstream import Upstream
 from router.upstream.work import Item, Result
 
@@ -48,6 +51,7 @@ class Desk:
         self.upstream = upstream
         self.ledger = ledger
         self.offload = offload
+        self.lag = Shedding(settings.loop_lag_ms)
         self._tasks: set[asyncio.Task[None]] = set()
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -63,12 +67,16 @@ class Prediction:
     The headers that its passage tells are not in the answer: each way out writes them in its own form.
     """
 
-    __slots__ = ("_answer", "_call", "_desk", "_error", "_over", "_sink", "body", "codec", "passage")
+    __slots__ = (
+        "_answer", "_call", "_desk", "_error", "_fell", "_second", "_sink", "body", "codec", "over", "passage",
+    )  # fmt: skip
 
     def __init__(self, desk: Desk, inbound: Inbound, codec: Codec, sink: Sink) -> None:
         self._desk = desk
         self._sink: Sink | None = sink
-        self._over = False
+        self.over = False
+        self._fell = False
+        self._second: Second | None = None
         self._call: Call | None = None
         self._answer: Answer | None = None
         self._error: PointsmanError | None = None
@@ -86,6 +94,10 @@ class Prediction:
         if method != "POST":
             raise MethodNotAllowed(f"{method[:20]} is not allowed here, POST is")
         self.deadline()
+        desk = self._desk
+        admission = desk.watch.table.admission
+        if admission.required and desk.watch.fresh:  # before a body is taken in; a stale table is asked later
+            admit(admission, self.passage)
         return address
 
     def deadline(self) -> float:
@@ -95,11 +107,14 @@ class Prediction:
 
     def begin(self, address: Address, body: bytes) -> None:
         """Goes all the way to the lane, at once where it can; never raises."""
-        if self._over:
+        if self.over:
             return
         self.body = body
         self.passage.model = address.model
+        lag = self._desk.lag
         try:
+            if lag.share:
+                lag.look(address.model if address.model in self._desk.watch.table.entries else "")
             if self._must_wait(body):
                 self._desk.spawn(self._begin_slowly(address))
                 return
@@ -126,7 +141,7 @@ class Prediction:
             else:
                 work = partial(self.codec.decode, inbound, self.body, signature)
                 call = await desk.offload.run(self.deadline(), work)
-            if not self._over:
+            if not self.over:
                 self._submit(version, call)
         except Exception as error:
             self.set_exception(error)
@@ -139,27 +154,97 @@ class Prediction:
             )
         return version, version.signature
 
-    def _submit(self, version: Version, call: Call) -> None:
+    def _submit(self, version: Version, call: Call, second: Second | None = None) -> None:
         assert self.passage.choice is not None
         assert version.signature is not None
         self._call = call
+        check_extent(call.inputs, self._desk.settings.request_tensors, self._desk.settings.request_rows)
         rows = check_rows(call.inputs, version.signature) if version.rowwise else 0
-        size = sum(array.nbytes for array in call.inputs.values())
-        item = Item(call.inputs, rows, size, self.deadline(), monotonic(), self)
+        size = 0
+        for array in call.inputs.values():
+            size += array.nbytes
+        item = Item(call.inputs, rows, size, self.deadline(), monotonic(), second or self)
+        if second is not None and self.passage.item is not None:
+            item.attempts = self.passage.item.attempts
         self.passage.item = item
         self._desk.upstream.submit(self.passage.choice.target, item)
 
     # -- the lane's view of it -----------------------------------------------------------------------------
 
     def done(self) -> bool:
-        """Whether it waits for nothing any more."""
-        return self._over
+        """Whether it waits for its first version no more."""
+        return self.over or self._second is not None
 
     def set_result(self, result: Result) -> None:
         """The outputs are there."""
-        if self._over:
+        if not self.done():
+            self.settle(result)
+
+    def set_exception(self, error: BaseException) -> None:
+        """There will be no outputs; also for what fails before the lane."""
+        if not self.done() and not self._fall_back(error):
+            self.fail(error)
+
+    def overdue(self) -> bool:
+        """No answer in the usual time, and no other replica to ask; whether another version is asked instead."""
+        return not self.done() and self._fall_back(None)
+
+    def abandon(self) -> None:
+        """The caller left: nothing more is computed or sent for it."""
+        self.over = True
+        self._sink = None
+
+    # -- another version -----------------------------------------------------------------------------------
+
+    def _fall_back(self, error: BaseException | None) -> bool:
+        """Asks the version that stands in for the chosen one, once; false where there is none, or it cannot."""
+        chosen, item = self.passage.choice, self.passage.item
+        other = fallback_of(chosen, error)
+        if self._fell or other is None or chosen is None or item is None:
+            return False
+        self._fell = True
+        if len(self.body) > HEAVY:
+            self._desk.spawn(self._fall_back_slowly(chosen, other, item, error))
+            return error is not None
+        try:
+            call = self.codec.decode(self.passage.inbound, self.body, _signature(other))
+        except PointsmanError:  # the other version takes other inputs
+            return False
+        return self._ask(chosen, other, item, call)
+
+    async def _fall_back_slowly(
+        self, chosen: Choice, other: Choice, item: Item, error: BaseException | None
+    ) -> None:
+        work = partial(self.codec.decode, self.passage.inbound, self.body, _signature(other))
+        try:
+            call = await self._desk.offload.run(self.deadline(), work)
+            asked = not self.done() and self._ask(chosen, other, item, call)
+        except PointsmanError:
+            asked = False
+        if not asked and error is not None and not self.done():
+            self.fail(error)
+
+    def _ask(self, chosen: Choice, other: Choice, item: Item, call: Call) -> bool:
+        passage, memo = self.passage, self._call
+        if not item.attempts:
+            item.attempts.append(refused(chosen))
+        passage.choice = other
+        second = self._second = Second(self)
+        try:
+            self._submit(other.target.version, call, second)
+        except PointsmanError:
+            passage.choice, passage.item, self._call, self._second = chosen, item, memo, None
+            return False
+        self._desk.ledger.count_fallback(passage.model, chosen.version)
+        return True
+
+    # -- the way out ---------------------------------------------------------------------------------------
+
+    def settle(self, result: Result) -> None:
+        """The outputs of whichever version was asked last."""
+        if self.over:
             return
-        self._over = True
+        self.over = True
         self.passage.batch_rows = result.batch_rows
         try:
             if result.size > HEAVY:
@@ -167,20 +252,19 @@ class Prediction:
             else:
                 self._answered(self._encoded(result))
         except Exception as error:
+            self._spoilt(error)
+
+    def fail(self, error: BaseException) -> None:
+        """There will be no outputs from any version."""
+        if not self.over:
+            self.over = True
             self._failed(error)
 
-    def set_exception(self, error: BaseException) -> None:
-        """There will be no outputs; also for what fails before the lane."""
-        if not self._over:
-            self._over = True
-            self._failed(error)
-
-    def abandon(self) -> None:
-        """The caller left: nothing more is computed or sent for it."""
-        self._over = True
-        self._sink = None
-
-    # -- the way out ---------------------------------------------------------------------------------------
+    def _spoilt(self, error: Exception) -> None:
+        """The outputs cannot be given to anybody; perhaps another version's can."""
+        self.over = False
+        if not self._fall_back(error):
+            self.fail(error)
 
     def _encoded(self, result: Result) -> Answer:
         """The answer, from what the batch shares where that serves; raises as `_encoding` does."""
@@ -211,7 +295,7 @@ class Prediction:
         try:
             self._answered(await self._desk.offload.run(self.deadline(), self._encoding(result)))
         except Exception as error:
-            self._failed(error)
+            self._spoilt(error)
 
     def _failed(self, error: BaseException) -> None:
         if not isinstance(error, PointsmanError):
@@ -240,7 +324,9 @@ class Prediction:
             status=answer.status,
             error=None if error is None else error.message,
             total_ms=(monotonic() - passage.started) * 1e3,
-            request=self.codec.excerpt(passage.inbound, self.body, limit, read=self._call is not None),
+            request=NOTHING
+            if isinstance(error, Denied)
+            else self.codec.excerpt(passage.inbound, self.body, limit, read=self._call is not None),
             response=self.codec.answer_excerpt(answer, limit)
             if error is None
             else known_json(answer.body, limit),
@@ -274,3 +360,9 @@ class Prediction:
         self.passage.item = None  # the item knows this object: a ring that only the collector would free
         if sink is not None:
             sink(answer)
+
+
+def _signature(choice: Choice) -> Signature:
+    signature = choice.target.version.signature
+    assert signature is not None
+    return signature

@@ -8,8 +8,11 @@ import orjson
 
 from router.edge.codec import Excerpt
 from router.edge.passage import Passage
+from router.veil import veiled
 
 NOTHING = Excerpt(None)
+_DEEP = 200
+"""Brackets of a body that may be nested deeper than orjson writes: then nobody could be told of its record."""
 
 
 def key_hash(key: str) -> str:
@@ -32,7 +35,9 @@ def excerpt(body: bytes, limit: int, *, read: bool = False) -> Excerpt:
         return Excerpt(orjson.Fragment(body))
     try:
         value = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        if body.count(b"[") + body.count(b"{") > _DEEP:
+            orjson.dumps([[[[[[[[value]]]]]]]])  # more than what a record, and a page of them, puts around it
+    except (orjson.JSONDecodeError, TypeError):
         return Excerpt(body.decode("utf-8", "replace"))
     return Excerpt(value if broken else orjson.Fragment(body))
 
@@ -60,13 +65,15 @@ def record(
     """
     choice, item, key = passage.choice, passage.item, passage.key
     # Written piece by piece: a dictionary of so many fields costs more than all else that logging does.
+    # Wherever a caller put a key: the log is read by many.
     return _LINE % (
-        passage.inbound.request_id.encode(),
+        veiled(passage.inbound.request_id.encode()),
         _unchosen(passage.model) if choice is None else choice.record,
         router.encode(),
         _text(passage.replica if item is None else item.replica),
         b"true" if passage.stale else b"false",
         b"null" if key is None else b'"%b"' % key_hash(key).encode(),
+        b"null" if passage.principal is None else passage.principal.record,
         passage.protocol.encode(),
         b"null" if status is None else b"%d" % status,
         _text(error),
@@ -76,25 +83,25 @@ def record(
         _ms(None if item is None else item.queue_ms),
         _ms(passage.upstream_ms if item is None else item.upstream_ms),
         _ms(total_ms),
-        orjson.dumps(request.value),
-        orjson.dumps(response.value),
+        veiled(orjson.dumps(request.value)),
+        veiled(orjson.dumps(response.value)),
         b"true" if request.truncated or response.truncated else b"false",
     )
 
 
 _LINE = (
-    b'{"request_id":"%b",%b,"router":"%b","replica":%b,"stale":%b,"key_hash":%b,"principal":null,'
+    b'{"request_id":"%b",%b,"router":"%b","replica":%b,"stale":%b,"key_hash":%b,"principal":%b,'
     b'"protocol":"%b","status":%b,"error":%b,"attempts":[%b],"rows":%b,"batch_rows":%b,"queue_ms":%b,'
     b'"upstream_ms":%b,"total_ms":%b,"payload":{"request":%b,"response":%b,"truncated":%b}}'
 )
 
 
 def _unchosen(model: str) -> bytes:
-    return b'"model":%b,"version":null,"digest":null,"epoch":null,"reason":null' % orjson.dumps(model)
+    return b'"model":%b,"version":null,"digest":null,"epoch":null,"reason":null' % veiled(orjson.dumps(model))
 
 
 def _text(value: str | None) -> bytes:
-    return b"null" if value is None else orjson.dumps(value)
+    return b"null" if value is None else veiled(orjson.dumps(value))
 
 
 def _ms(value: float | None) -> bytes:

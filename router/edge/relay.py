@@ -40,6 +40,15 @@ class Upload:
         self._kept_limit = kept
         self._kept = bytearray()
 
+    @classmethod
+    def of_whole(cls, receive: Receive, body: bytes, kept: int) -> Upload:
+        """One whose body the replica has already."""
+        made = cls(receive, len(body), kept)
+        made.size = len(body)
+        made.unfinished = False
+        made._kept += body[:kept]
+        return made
+
     def check_announced(self, inbound: Inbound) -> None:
         """Raises TooLarge where the announced length is over the limit, BadInput for an unknown coding."""
         announced = inbound.headers.get(b"content-length", b"")
@@ -59,10 +68,11 @@ class Upload:
 
         A replica that reads no further may still answer: that is no error here.
         """
-        try:
-            await self.run(stream)
-        except LinkFailed as error:
-            log.info("body_not_read", error=str(error))
+        if self.unfinished:
+            try:
+                await self.run(stream)
+            except LinkFailed as error:
+                log.info("body_not_read", error=str(error))
         await self.disconnected()
 
     async def run(self, stream: Stream) -> None:
@@ -141,10 +151,12 @@ class Relay:
 
     def excerpt(self, body: bytes, headers: list[tuple[bytes, bytes]]) -> Excerpt:
         """A whole answer for the record."""
-        cut = len(body) > self._kept_limit
-        return payload(
-            body[: self._kept_limit], dict(headers).get(b"content-type", b""), self._kept_limit, cut
-        )
+        return whole(body, dict(headers).get(b"content-type", b""), self._kept_limit)
+
+
+def whole(body: bytes, content_type: bytes, limit: int) -> Excerpt:
+    """A whole body for the record: its first `limit` bytes."""
+    return payload(body[:limit], content_type, limit, len(body) > limit)
 
 
 def payload(body: bytes, content_type: bytes, limit: int, cut: bool) -> Excerpt:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from hashlib import sha256
+from hmac import compare_digest
 from pathlib import Path as FilePath
-from time import monotonic
+from time import monotonic, time
 from typing import Any
 
 from redis.exceptions import RedisError
 from starlette.requests import Request
 
-from router.agent.key import read_key, same
+from router.access.admission import ADMINISTRATOR
+from router.access.roles import Verb
+from router.agent.key import read_key
 from router.documents import ModelState
 from router.edge.endpoint import body_of, endpoint
 from router.edge.inbound import Inbound
 from router.edge.v1 import parse
-from router.errors import BadInput, Conflict, NotFound, Unauthorized, Unavailable
+from router.errors import BadInput, Conflict, NotFound, Unavailable
 from router.names import version_order
 from router.registry.audit import Actor
 from router.registry.registry import Registry
@@ -63,16 +67,18 @@ class Repository:
 
     async def _load(self, request: Request) -> Any:
         """Deploys a version and waits until it answers here: the named one, else the active, else the newest."""
+        actor = await self._admit(request, Verb.DEPLOY)
         model, entry, asked = await self._asked(request)
         timeout = Inbound.of(request.scope).timeout_ms(self._settings.request_timeout_ms) / 1e3
         version = asked or entry.route.active or await self._newest(model)
         if idle_reason(entry, self._watch.state(model), version) is not None:
-            await self._within(self._deploy(model, version))
+            await self._within(self._deploy(model, version, actor))
             await self._warm(model, version, monotonic() + timeout)
         return {"name": model, "version": version, "state": "READY"}
 
     async def _unload(self, request: Request) -> Any:
         """Undeploys the named version, or every deployed one that no route needs."""
+        actor = await self._admit(request, Verb.UNDEPLOY)
         model, _, asked = await self._asked(request)
         state = await self._within(self._registry.model_state(model))
         deployed = sorted(state.desired, key=version_order)
@@ -80,13 +86,12 @@ class Repository:
         if deployed and not versions:
             raise BadInput(f"every deployed version of model {model} is routed", code="still_routed")
         for version in versions:
-            await self._within(self._undeploy(model, version))
+            await self._within(self._undeploy(model, version, actor))
         await self._watch.confirm()
         return {"name": model, "unloaded": versions}
 
     async def _asked(self, request: Request) -> tuple[str, Entry, str | None]:
         """Model and entry of an admitted request, and the version in `parameters.version`."""
-        await self._admit(request)
         parameters = _object(await body_of(request, self._settings)).get("parameters") or {}
         if not isinstance(parameters, dict):
             raise BadInput("parameters must be an object", code="bad_request", field="parameters")
@@ -105,32 +110,44 @@ class Repository:
             raise NotFound(f"model {model} has no version {str(version)[:80]!r}", code="unknown_version")
         return model, entry, None if version is None else str(version)
 
-    async def _admit(self, request: Request) -> None:
-        given = request.headers.getlist("authorization")
-        scheme, _, token = given[0].partition(" ") if len(given) == 1 else ("", "", "")
+    async def _admit(self, request: Request, verb: Verb) -> Actor:
+        """Who asks: they need a key whatever the setting for callers says. Raises Unauthorized, Forbidden."""
+        given = Inbound.of(request.scope).credential
         key = await asyncio.to_thread(_key, self._settings.data_dir)
-        if key is None or scheme.lower() != "bearer" or not same(token.strip(), key):
-            raise Unauthorized("load and unload need `Authorization: Bearer KEY` with the control key")
+        if (
+            key is not None
+            and given is not None
+            and compare_digest(given.digest, sha256(key.encode()).digest())
+        ):
+            principal = ADMINISTRATOR
+        else:
+            await self._watch.confirm()  # a key of a moment ago counts
+            principal = self._watch.table.admission.principal(given, time())
+        principal.require(verb, request.path_params["model"])
+        word = request.scope["path"].rpartition("/")[2]
+        return Actor(name=principal.name, auth=principal.auth, reason=f"model repository: {word}")
 
     async def _newest(self, model: str) -> str:
         """The version registered last."""
         chain = await self._within(self._registry.audit_chain(model))
         return next(
-            str(item["after"]["version"]) for item in reversed(chain) if item["action"] == "version.register"
+            str(item["after"]["version"])
+            for item in reversed(chain)
+            if item["action"] == "version.register" and item["outcome"] == "applied"
         )
 
-    async def _deploy(self, model: str, version: str) -> None:
+    async def _deploy(self, model: str, version: str, actor: Actor) -> None:
         state = await self._registry.model_state(model)
         for replica in failed(state, version):  # any failure seen later is a new one
             await self._registry.drop_replica(model, replica.id)
-        await self._registry.deploy(model, version, state.desired.get(version, 1), _actor("load"))
+        await self._registry.deploy(model, version, state.desired.get(version, 1), actor)
 
-    async def _undeploy(self, model: str, version: str) -> None:
+    async def _undeploy(self, model: str, version: str, actor: Actor) -> None:
         def allow(state: ModelState) -> None:
             require_unrouted(state, version, force=False)
 
         try:
-            await self._registry.undeploy(model, version, _actor("unload"), allow)
+            await self._registry.undeploy(model, version, actor, allow)
         except Conflict as error:
             raise BadInput(error.message, code=error.code, field=error.field) from error
 
@@ -172,10 +189,6 @@ def _object(body: bytes) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise BadInput("the body must be a JSON object", code="bad_request")
     return document
-
-
-def _actor(verb: str) -> Actor:
-    return Actor(name="admin", auth="key", reason=f"model repository: {verb}")
 
 
 def _key(data_dir: FilePath) -> str | None:

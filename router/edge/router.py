@@ -10,8 +10,12 @@ from pathlib import Path
 
 import structlog
 
+from router.access.issuer import Issuer
+from router.connections import Connections, affordable
 from router.edge.commit import Commits
+from router.edge.crossing import PassDesk
 from router.edge.gateway import Gateway
+from router.edge.guard import Guard
 from router.edge.internal import Internal
 from router.edge.ledger import Ledger
 from router.edge.metadata import Metadata
@@ -33,8 +37,8 @@ from router.registry.connection import connect
 from router.registry.registry import Registry
 from router.route.watch import Identity, Watch
 from router.settings import Settings
-from router.upstream.batch import BatchLimits
-from router.upstream.lane import LaneLimits
+from router.tls import certificate
+from router.upstream.rules import lane_limits
 from router.upstream.upstream import Upstream
 
 log = structlog.get_logger(__name__)
@@ -48,6 +52,8 @@ class Router:
         self, settings: Settings, router_id: str, node: str, redis_url: str, runtime_dir: Path
     ) -> None:
         self._settings = settings
+        self._certificate = certificate(settings.tls_cert, settings.tls_key)
+        self._places = Connections(affordable(settings.connections), settings.caller_connections)
         self._socket_path = runtime_dir / f"{router_id}.sock"
         self._journal = Journal(
             settings.data_dir / "journal",
@@ -57,14 +63,9 @@ class Router:
             on_full=settings.log_on_full,
             fsync_interval=settings.log_fsync_ms / 1e3 or None,
         )
-        self._upstream = Upstream(
-            LaneLimits(
-                settings.queue_requests,
-                settings.queue_bytes,
-                BatchLimits(settings.batch_rows, settings.batch_bytes),
-            )
-        )
+        self._upstream = Upstream(lane_limits(settings))
         me = Identity(router_id, node, os.getpid(), settings.lease_ms, settings.poll_ms)
+        self._issuer = Issuer.of(settings)
         registry = self._registry = Registry(connect(redis_url, name=router_id))
         self._watch = Watch(
             registry,
@@ -72,14 +73,17 @@ class Router:
             me,
             settings.data_dir / "table.json",
             runtime_dir / "replicas.json",
+            self._issuer.rules(required=settings.data_keys == "required"),
         )
         metrics = Metrics()
         ledger = Ledger(router_id, Commits(self._journal), metrics)
         self._offload = Offload()
         self._desk = Desk(settings, self._watch, self._upstream, ledger, self._offload)
+        self._shedding = self._desk.lag
         predict = Predict(self._desk)
         self._tunnels = Tunnels(settings, self._watch, self._upstream, ledger)
-        passthrough = PassThrough(settings, self._watch, self._upstream, ledger)
+        passthrough = PassThrough(settings, self._watch, self._upstream, ledger, self._shedding)
+        self._pass_desk = PassDesk(settings, self._watch, self._upstream, ledger, passthrough)
         readiness = Readiness(self._watch)
         others = [
             *Statistics(self._watch, metrics).routes,
@@ -87,25 +91,44 @@ class Router:
             *Repository(settings, self._watch, registry).routes,
             *V1Status(self._watch).routes,
         ]
-        self._gateway = Gateway(predict, passthrough, readiness, others)
-        self._internal = Internal(router_id, metrics, self._watch, self._upstream, self._journal)
+        self._gateway = Gateway(predict, passthrough, readiness, others, Guard(self._watch))
+        self._internal = Internal(
+            router_id,
+            metrics,
+            self._watch,
+            self._upstream,
+            self._journal,
+            self._shedding,
+            self._places,
+        )
 
     async def serve(self, listener: socket.socket) -> None:
         """Serves until SIGTERM or SIGINT, then drains."""
         settings = self._settings
         self._upstream.start()
+        self._shedding.start()
+        issuer = asyncio.get_running_loop().create_task(self._issuer.follow())
         await self._watch.start()
         inner = InnerServer(config(self._internal.app))
         inner_task = asyncio.get_running_loop().create_task(inner.serve([self._inner_socket()]))
         syncer = asyncio.get_running_loop().create_task(self._sync())
+        follower = asyncio.get_running_loop().create_task(self._follow_certificate())
         # What stands now stays for good: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
         server = DrainingServer(
             config(
                 self._gateway,
-                protocol=protocol_class(self._tunnels, self._desk, settings.receive_timeout_ms / 1e3),
+                protocol=protocol_class(
+                    self._tunnels,
+                    self._desk,
+                    self._pass_desk,
+                    settings.receive_timeout_ms / 1e3,
+                    settings.send_timeout_ms / 1e3,
+                    self._places,
+                ),
                 graceful=settings.shutdown_ms / 1e3,
+                tls=None if self._certificate is None else self._certificate.context,
             ),
             settings.drain_ms / 1e3,
             self._drain,
@@ -114,19 +137,24 @@ class Router:
             await server.serve([listener])
             await self._tunnels.close(settings.drain_ms / 1e3)
         finally:
+            self._shedding.close()
             await self._watch.close()
             await self._registry.close()
             await self._upstream.close()
             self._offload.close()
             inner.should_exit = True
             await asyncio.wait({inner_task}, timeout=INNER_S)
-            await halt([inner_task, syncer])
+            await halt([inner_task, syncer, follower, issuer])
             self._journal.close()
             self._socket_path.unlink(missing_ok=True)
 
     def _drain(self) -> None:
         log.info("draining")
         self._watch.draining = True
+
+    async def _follow_certificate(self) -> None:
+        if self._certificate is not None:
+            await self._certificate.follow()
 
     async def _sync(self) -> None:
         """Brings the journal to disk also when no request comes."""

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import signal
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -59,7 +60,12 @@ class DrainingServer(uvicorn.Server):
 
 
 def config(
-    app: Any, *, protocol: Any = "httptools", keep_alive: int = 75, graceful: float | None = None
+    app: Any,
+    *,
+    protocol: Any = "httptools",
+    keep_alive: int = 75,
+    graceful: float | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> uvicorn.Config:
     """How every listener of ours runs: uvloop, httptools, no access log (the journal is the log)."""
     return uvicorn.Config(
@@ -76,4 +82,5 @@ def config(
         timeout_keep_alive=keep_alive,
         timeout_graceful_shutdown=None if graceful is None else max(1, int(graceful)),
         backlog=2048,
+        ssl_context_factory=None if tls is None else lambda *_: tls,
     )

@@ -10,6 +10,7 @@ import orjson
 from router.documents import Signature, TensorSpec
 from router.edge.answer import Answer
 from router.edge.codec import Address, Call, Excerpt
+from router.edge.depth import DEEPEST, too_deep
 from router.edge.inbound import Inbound
 from router.edge.paths import checked
 from router.edge.record import excerpt, known_json
@@ -29,6 +30,13 @@ def parse(body: bytes) -> Any:
         raise BadInput(f"the body is not JSON: {error}", code="bad_json") from error
 
 
+def refuse_deep(body: bytes, error: BadInput) -> None:
+    """Raises BadInput `too_deep` where JSON that was refused by `error` is over the limit of depth."""
+    if too_deep(body):
+        text = f"the body's JSON is more than {DEEPEST} lists or objects deep"
+        raise BadInput(text, code="too_deep") from error
+
+
 def decode(document: Any, signature: Signature) -> tuple[Form, dict[str, Array]]:
     """The tensors of `{"instances": […]}` (row form) or `{"inputs": …}` (columnar form), never both.
 
@@ -39,6 +47,11 @@ def decode(document: Any, signature: Signature) -> tuple[Form, dict[str, Array]]
     if unknown := document.keys() - {"instances", "inputs", "signature_name"}:
         name = min(unknown)
         raise BadInput(f"unknown field {name[:80]!r}", code="unknown_field", field=name[:80])
+    name = document.get("signature_name")
+    if name is not None and not isinstance(name, str):
+        raise BadInput("signature_name must be text", code="bad_request", field="signature_name")
+    if not isinstance(document.get("signature_name", ""), str):
+        raise BadInput("signature_name must be text", code="bad_request", field="signature_name")
     if ("instances" in document) == ("inputs" in document):
         raise BadInput(
             "give either instances (rows) or inputs (columns)", code="bad_request", field="instances"
@@ -113,7 +126,11 @@ class V1:
 
     def decode(self, inbound: Inbound, body: bytes, signature: Signature) -> Call:
         """See `decode`; the memo is the form of the request, which the answer takes too."""
-        form, inputs = decode(parse(body), signature)
+        try:
+            form, inputs = decode(parse(body), signature)
+        except BadInput as error:
+            refuse_deep(body, error)
+            raise
         return Call(inputs, form)
 
     def encode(self, call: Call, outputs: Mapping[str, Array], model: str, version: str) -> Answer:

@@ -14,6 +14,7 @@ from router.edge.codec import Address, Call, Excerpt
 from router.edge.inbound import Inbound
 from router.edge.paths import checked
 from router.edge.record import excerpt, known_json
+from router.edge.v1 import refuse_deep
 from router.edge.v2_binary import to_raw
 from router.edge.v2_request import Wish, decode
 from router.errors import BadInput, NotFound
@@ -32,13 +33,13 @@ def json_length(inbound: Inbound, size: int) -> int | None:
     given = inbound.headers.get(LENGTH)
     if given is None:
         return None
-    if not given.isdigit() or int(given[:12]) > size:
+    if not given.isdigit() or len(given) > 12 or int(given) > size:
         raise BadInput(
             f"inference-header-content-length must be a number of bytes up to the body's {size}",
             code="bad_header",
             field=LENGTH.decode(),
         )
-    return int(given[:12])
+    return int(given)
 
 
 def encode(wish: Wish, outputs: Mapping[str, Array], model: str, version: str) -> Answer:
@@ -96,7 +97,12 @@ class V2:
 
     def decode(self, inbound: Inbound, body: bytes, signature: Signature) -> Call:
         """See `v2_request.decode`; the memo is the Wish. Without an `id` the request id takes its place."""
-        tensors, wish = decode(body, json_length(inbound, len(body)), signature, inbound.request_id)
+        length = json_length(inbound, len(body))
+        try:
+            tensors, wish = decode(body, length, signature, inbound.request_id)
+        except BadInput as error:
+            refuse_deep(body if length is None else body[:length], error)
+            raise
         return Call(tensors, wish)
 
     def encode(self, call: Call, outputs: Mapping[str, Array], model: str, version: str) -> Answer:
@@ -116,7 +122,7 @@ class V2:
     def excerpt(self, inbound: Inbound, body: bytes, limit: int, *, read: bool = False) -> Excerpt:
         """JSON as itself; with binary data `{"json": …, "b64": …}`, raw `{"b64": …}`."""
         given = inbound.headers.get(LENGTH, b"")
-        length = int(given[:12]) if given.isdigit() else len(body)
+        length = int(given) if given.isdigit() and len(given) <= 12 else len(body)
         if length >= len(body):
             return excerpt(body, limit, read=read)
         return _with_binary(excerpt(body[:length], limit, read=read), body, length, limit)

@@ -16,9 +16,11 @@ from click.testing import CliRunner
 from onnx import TensorProto, helper
 
 from router.cli.main import COMMANDS, main
+from router.documents import Route
 from router.journal.journal import Journal
 from tests.cli.conftest import Run
 from tests.control.installation import KEY, Installation, replica
+from tests.control.test_redis_trouble import last_good
 
 
 def shape(value: Any) -> Any:
@@ -330,3 +332,26 @@ def test_the_help_is_quick_and_imports_nothing_heavy() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert time.monotonic() - started < 2
+
+
+def test_registry_restore(run: Run, here: Installation) -> None:
+    nothing = run("registry", "restore")
+    assert (nothing.exit_code, nothing.stdout) == (1, "")
+    assert nothing.stderr.endswith("(nothing_known)\n")
+    here.versions("digits", "1")
+    assert here.post("/models/digits/promote", {"version": "1"}).status_code == 200
+    last_good(here, Route(model="digits", epoch=99, active="1"), "1")
+    here.call(here.registry.redis.flushall())
+    done = run("registry", "restore", "--reason", "flushed")
+    assert done.exit_code == 0, done.stderr
+    assert "digits: route; versions 1; deployed 1, revision" in done.stdout
+    assert "1 of 1 models had lost something" in done.stdout
+    assert json.loads(run("registry", "restore", "--json").stdout) == {
+        "models": 1,
+        "restored": [],
+        "incomplete": [],
+    }
+    last_good(here, Route(model="digits", epoch=999, active="7"), "1")
+    incomplete = run("registry", "restore")
+    assert incomplete.exit_code == 1
+    assert "register version 7 again" in incomplete.stderr

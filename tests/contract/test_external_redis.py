@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import redis
 
 from loadtests.fleet import Fleet
 from loadtests.prove import ExternalRedis
@@ -54,10 +55,10 @@ def data(abroad: Fleet) -> Data:
 
 
 def test_status_names_the_redis(plain: Fleet, server: ExternalRedis) -> None:
-    redis = plain.status()["redis"]
-    assert str(server.port) in redis["url"]
+    named = plain.status()["redis"]
+    assert str(server.port) in named["url"]
     assert server.process is not None
-    assert redis["pid"] == server.process.pid
+    assert named["pid"] == server.process.pid
 
 
 def test_the_pointer_moves(plain: Fleet, data: Data) -> None:
@@ -120,6 +121,34 @@ def test_redis_away_refuses_changes_and_serves_on(plain: Fleet, data: Data, serv
     until(lambda: "x-route-stale" not in data.predict("plain", BODY).headers, 5)
     assert route(plain, "plain") == before
     assert plain.ask("GET", "/models/plain/history") == history
+
+
+def test_a_full_redis_refuses_changes_and_serves_on_unmarked(
+    plain: Fleet, data: Data, server: ExternalRedis
+) -> None:
+    before = route(plain, "plain")
+    acknowledged = "pointsman_router_acknowledged{"
+
+    def gauge() -> float:
+        lines = plain.control.get("/metrics").text.splitlines()
+        return min(float(line.rpartition(" ")[2]) for line in lines if line.startswith(acknowledged))
+
+    with redis.Redis.from_url(server.url) as client:
+        client.config_set("maxmemory-policy", "noeviction")
+        client.config_set("maxmemory", "1")
+        try:
+            until(lambda: gauge() == 0, 5)
+            refused(change(plain, "plain", "promote", {"version": "1"}), 503, "redis_full")
+            for _ in range(20):
+                answer = data.predict("plain", BODY, x_request_id="redis-full")
+                assert (answer.status_code, answer.headers["x-model-version"]) == (200, "2")
+                assert "x-route-stale" not in answer.headers
+        finally:
+            client.config_set("maxmemory", "0")
+    until(lambda: gauge() == 1, 5)
+    assert route(plain, "plain") == before
+    changed(plain, "plain", "promote", {"version": "1"})
+    assert len(records_of(plain, "redis-full")) == 20
 
 
 def test_a_full_log_is_a_503_until_there_is_room(plain: Fleet, data: Data, server: ExternalRedis) -> None:

@@ -60,7 +60,7 @@ def test_a_host_header_does_not_open_the_api(fleet: Fleet) -> None:
     for host in ("x/livez?", "x/livez#", "127.0.0.1/livez"):
         with Wire(fleet.control_port) as wire:
             wire.send(f"GET /api/v1/models HTTP/1.1\r\nhost: {host}\r\n\r\n".encode())
-            refused(wire.reply(), 401)
+            refused(wire.reply(), 400, "bad_http")
     for path in (
         "/api/v1/models/../../../livez",
         "//api/v1/models",

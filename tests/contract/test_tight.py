@@ -156,6 +156,31 @@ def test_a_callers_own_deadline_ends_the_request(data: Data, turns: int) -> None
     assert record_of(data.fleet, "late")["status"] == answer.status_code
 
 
+def test_work_whose_time_is_over_is_dropped_not_computed(data: Data, turns: int) -> None:
+    """It waits behind a call of a second and a half, and would take six: it reaches no replica."""
+    until(lambda: data.predict("slow", {"inputs": [1]}).status_code == 200, 10)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(data.predict, "slow", {"inputs": [turns]})
+        until(lambda: busy(data.fleet) == 1, 5)
+        late = data.predict(
+            "slow", {"inputs": [turns * 4]}, x_request_timeout_ms="300", x_request_id="expired"
+        )
+        refused(late, late.status_code)
+        assert late.status_code in (503, 504)
+        assert first.result().status_code == 200
+    began = time.monotonic()
+    assert data.predict("slow", {"inputs": [1]}).status_code == 200
+    assert time.monotonic() - began < 1.0
+    assert record_of(data.fleet, "expired")["attempts"] == []
+
+
+def busy(fleet: Fleet) -> int:
+    """Replicas of `slow` with an exchange under way."""
+    text = fleet.control.get("/metrics").text
+    lines = [line for line in text.splitlines() if line.startswith("pointsman_replicas_busy{")]
+    return sum(int(float(line.rpartition(" ")[2])) for line in lines if 'model="slow"' in line)
+
+
 def test_a_callers_deadline_also_bounds_the_receipt(data: Data) -> None:
     with Wire(data.port) as wire:
         began = time.monotonic()

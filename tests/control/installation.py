@@ -21,7 +21,7 @@ from router.control.plane import Plane, make_plane
 from router.documents import Replica, RouterLease
 from router.registry import keys
 from router.registry.audit import Actor
-from router.registry.connection import connect
+from router.registry.connection import connect, replicas_awaited
 from router.registry.registry import Registry
 from router.settings import Settings
 
@@ -195,9 +195,9 @@ class Installation:
         self._loop.close()
 
     async def _serve(self) -> None:
-        registry = Registry(connect(self.redis_url, timeout=SOCKET_S))
+        registry = Registry(connect(self.redis_url, timeout=SOCKET_S), replicas_awaited(self.redis_url))
         self.plane = make_plane(self.settings, registry)
-        self._server = QuickServer(server_config(control_app(self.plane, KEY)))
+        self._server = QuickServer(server_config(control_app(self.plane, KEY), self.plane.settings))
         listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         serving = asyncio.ensure_future(self._server.serve(sockets=[listener]))

@@ -46,3 +46,12 @@ def test_a_refusal_is_a_laggard_and_awaited() -> None:
 
 def test_a_refusal_of_another_model_does_not_count_against_this_one() -> None:
     assert judge("m", 5, 10_000, [lease("b", 6, refused={"other": "cold"})]).complete
+
+
+def test_a_router_that_has_seen_more_than_redis_has_not_taken_its_number() -> None:
+    """After a fail-over to an older state: the router acknowledges nothing, and says how far it was."""
+    verdict = judge("m", 5, 10_000, [lease("b", 0, highest=9)])
+    assert verdict.laggards == (
+        ("b", "has seen revision 9: Redis fell back to an older state; repeat the change"),
+    )
+    assert verdict.awaited == frozenset({"b"})

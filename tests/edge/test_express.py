@@ -160,7 +160,9 @@ def test_pieces_and_memory_change_nothing(sent: list[tuple[float, str, str]], da
     expected, found = asyncio.run(both())
     # Where a connection is refused in a pipeline, answers that were due first may be lost with it; never more.
     if b"bad header" in wire or b"connection: close" in wire:
-        assert expected[0].startswith(found[0]) or found[0].startswith(expected[0][: len(found[0])])
+        # An interim answer is left out where the body is there already.
+        first, second = (each[0].replace(b"HTTP/1.1 100 Continue\r\n\r\n", b"") for each in (expected, found))
+        assert first.startswith(second) or second.startswith(first[: len(second)])
     else:
         assert found == expected
 

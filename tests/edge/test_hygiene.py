@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.edge.hygiene import FORWARDED, HOP, OURS, UnsupportedMediaType, moved, to_caller, to_replica
+from router.edge.hygiene import (
+    FORWARDED,
+    HOP,
+    OURS,
+    UnsupportedMediaType,
+    forwarded,
+    moved,
+    to_caller,
+    to_replica,
+)
 
 NAMES = st.sampled_from(
     sorted(HOP | OURS | FORWARDED | {b"accept", b"content-length", b"host", b"x-a", b"cookie"})
@@ -16,7 +25,7 @@ HEADERS = st.lists(st.tuples(NAMES, VALUES), max_size=12)
 
 
 def cleaned(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    return to_replica(headers, prefix="/models/m", client="10.0.0.1", scheme="http")
+    return [*to_replica(headers), *forwarded("/models/m", "10.0.0.1", "http")]
 
 
 @given(HEADERS)

@@ -117,7 +117,7 @@ def test_an_answer_without_a_body_ends_and_its_connection_goes_on(
         for _ in range(2):
             wire.ask("GET", f"/models/m/empty?code={code}{length}")
             status, headers = wire.head()
-            assert (status, headers["etag"]) == (code, '"x"')
+            assert (status, headers.get("etag")) == (code, '"x"')
             assert "transfer-encoding" not in headers
         wire.ask("GET", "/models/m/whole?nonce=next")
         assert wire.json()[2]["nonce"] == "next"

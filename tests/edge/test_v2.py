@@ -212,7 +212,7 @@ def text_tensor(**fields: Any) -> dict[str, Any]:
         (b"\xff", "bad_json", None),
         (b"[]", "bad_request", None),
         (b'{"inputs": [{"data": NaN}]}', "bad_json", None),
-        (b"[" * 5000 + b"]" * 5000, "bad_json", None),
+        (b"[" * 5000 + b"]" * 5000, "too_deep", None),
         (b"{}", "bad_request", "inputs"),
         (orjson.dumps({"inputs": {}}), "bad_request", "inputs"),
         (body(), "missing_input", "inputs"),

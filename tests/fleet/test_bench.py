@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections import Counter
+from contextlib import ExitStack
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
 
-from loadtests.bench import plot, small, stacks, wrk
+from loadtests.bench import distinct, goals, plot, small, stacks, wrk
+from loadtests.bench.asker import Way, ask
 from loadtests.bench.bodies import BENTO, NPY, V1, V2, Outputs, answers, make, pictures, rows, v2_binary
 from loadtests.bench.checking import Wrong, compare
 from loadtests.bench.flame import flame
-from loadtests.bench.models import gradient_boosting
+from loadtests.bench.goals import Goal
+from loadtests.bench.growth import Point, grown, start_middle_end
+from loadtests.bench.installation import UNLOGGED
+from loadtests.bench.models import gradient_boosting, numbered
 from loadtests.bench.section import Outcome, Section, throughput
-from loadtests.bench.tree import Look, gateway_group
+from loadtests.bench.tree import MIB, Look, gateway_group
+from loadtests.bench.workshop import Workshop
 from loadtests.bench.wrk import Sample, read_report
 
 REPORT = (
@@ -98,9 +111,10 @@ def test_a_ratio_is_the_median_of_each_rounds_own() -> None:
 
 
 def test_cpu_time_is_that_between_two_looks_by_group() -> None:
-    before = Look({(1, "router"): 5.0, (2, "replica"): 1.0}, {})
+    before = Look({(1, "router"): 5.0, (2, "replica"): 1.0}, {(1, "router"): 7, (4, "router"): 8})
     after = Look({(1, "router"): 6.5, (2, "replica"): 1.25, (3, "replica"): 0.5}, {})
     assert after.since(before) == {"router": 1.5, "replica": 0.75}
+    assert (before.memory(), before.of("router")) == ({"router": 15}, {1: 7, 4: 8})
 
 
 def test_a_guard_is_no_redis_and_the_agent_no_router() -> None:
@@ -128,3 +142,123 @@ def test_the_plot_has_every_line() -> None:
     assert drawing.count("<polyline") == 2
     assert "b &lt;c&gt;: 95/s" in drawing
     assert plot.svg([]) == ""
+
+
+def test_every_demand_has_a_row_whether_it_was_measured_or_not() -> None:
+    found = goals.goals({}, {})
+    assert {goal.section for goal in found} == {"rows", "contract", "proxy", "log", "growth", "distinct"}
+    assert all(goal.holds is None and goal.verdict.startswith("not measured") for goal in found)
+
+
+def test_a_verdict_says_by_how_much_it_falls_short() -> None:
+    assert Goal("x", 30, 30.0, "×", True, "rows").verdict == "reached"
+    assert Goal("x", 30, 24.0, "×", True, "rows").verdict == "NOT REACHED, short by 6 × (20%)"
+    assert Goal("x", 0.3, 0.36, "×", False, "rows").verdict == "NOT REACHED, over by 0.06 × (20%)"
+    assert Goal("x", 0, 3.0, "rows", False, "distinct").verdict == "NOT REACHED, over by 3 rows"
+
+
+@pytest.mark.parametrize(("alone", "holds"), [(80.0, False), (49.0, None)])
+def test_a_p99_is_asked_for_where_bentoml_has_fifty_milliseconds(alone: float, holds: bool | None) -> None:
+    outcome = Outcome(Section("rows", "x", (), (1, 64), "plain"))
+    for key, p99_ms in (("v1", 20.0), ("v2", 20.0), ("plain", alone), ("fast", 30.0)):
+        for connections in (1, 64):
+            outcome.samples[key, connections] = [replace(sample(1000), p99_ms=p99_ms)]
+    found = [goal for goal in goals.goals({"rows": outcome}, {}) if "p99" in goal.text]
+    assert [goal.holds for goal in found] == [holds, holds]
+
+
+def test_the_log_is_compared_with_none() -> None:
+    outcome = Outcome(Section("log", "x", (), (64,), "none"))
+    outcome.samples = {("full", 64): [sample(700)], ("none", 64): [sample(1000)]}
+    (goal,) = [goal for goal in goals.goals({"log": outcome}, {}) if goal.section == "log"]
+    assert goal.found == pytest.approx(30)
+    assert goal.holds is False
+
+
+def test_the_router_that_grew_most_in_the_second_half_counts() -> None:
+    def point(requests: int, first: float, second: float) -> Point:
+        sizes = {(1, "router"): int(first * MIB), (2, "router"): int(second * MIB), (3, "redis"): 0}
+        return Point(requests, Look({}, sizes))
+
+    points = [point(0, 70, 70), point(400, 75, 76), point(500, 80, 80), point(1000, 79, 83)]
+    first, half, last = start_middle_end(points)
+    assert (first.requests, half.requests, last.requests) == (0, 500, 1000)
+    assert grown(half, last) == 3
+    assert grown(first, last) == 13
+
+
+class Row(BaseHTTPRequestHandler):
+    """Answers as the numbered model does in v1, but for three rows."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        """Row 7 gets 8's answer, 11 wrong scores, 13 an error."""
+        ((number, *_),) = json.loads(self.rfile.read(int(self.headers["content-length"])))["instances"]
+        row = 8 if number == 7 else int(number)
+        score = [row / 1000, -row / 1000 if number != 11 else 0.5]
+        body = json.dumps({"predictions": [{"row": row, "score": score}]}).encode()
+        self.send_response(503 if number == 13 else 200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+def test_a_row_that_gets_anothers_answer_a_wrong_one_or_none_is_counted() -> None:
+    table = distinct.numbered_rows(1000)
+    numbers = np.arange(1000, dtype=np.float32) / 1000
+    expected = np.stack([numbers, -numbers], axis=1).astype(np.float32)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Row) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            answers = ask(server.server_port, [Way("/x", V1)], table, 2, 4, 30)
+        finally:
+            server.shutdown()
+            thread.join()
+    assert distinct.judged(answers, expected) == distinct.Judged(misrouted=1, wrong=1, unanswered=1)
+    assert answers.row[7] == 8
+    ((failure, count),) = answers.failures.items()
+    assert (count, "503" in failure) == (1, True)
+
+
+def test_the_numbered_model_gives_back_the_row_and_scores_of_its_own(tmp_path: Path) -> None:
+    folder = numbered(tmp_path)
+    table = distinct.numbered_rows(5000)
+    found = distinct.scores(folder / "model.onnx", table)
+    assert len(np.unique(found, axis=0)) == 5000
+    (answer,) = answers((folder / "model.onnx").read_bytes(), [table[1234:1235]])
+    assert answer["row"].tolist() == [1234]
+    assert np.allclose(answer["score"], found[1234], atol=1e-6)
+
+
+@pytest.mark.parametrize(("word", "patched"), [("router.edge", True), ("router.agent", False)])
+def test_only_routers_are_patched_to_keep_no_log(word: str, patched: bool) -> None:
+    program = (
+        "from router.edge import record as r; from router.journal.journal import Journal;"
+        "print(Journal.append.__code__.co_filename, r.record.__code__.co_filename);"
+        f"{'print(Journal.append(None, [r.record()])); Journal.append(None, [dict()])' if patched else ''}"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, word],
+        env={**os.environ, "PYTHONPATH": str(UNLOGGED)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    files = done.stdout.splitlines()[0].split()
+    assert [Path(file).is_relative_to(UNLOGGED) for file in files] == [patched, patched]
+    assert ("a record was built" in done.stderr) == patched
+
+
+@pytest.mark.fleet
+def test_distinct_rows_come_back_each_with_its_own_answer(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        account = distinct.distinct(Workshop(tmp_path, routers=2), stack, 4000, lambda _: None)
+    figures = account.figures
+    assert (figures["misrouted"], figures["wrong"], figures["unanswered"]) == (0, 0, 0)
+    assert float(account.rows[0][-1]) > 1, "no batch had two rows: nothing could be mixed up"
