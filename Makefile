@@ -57,6 +57,7 @@ profile: install
 fuzz: install
 	$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation -e '.[fuzz]'
 	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60)
+	$(BIN)/python -m tests.openapi --examples 200
 
 # Writes requirements.lock anew from pyproject.toml.
 lock:

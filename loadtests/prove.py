@@ -28,6 +28,7 @@ from loadtests.proofs import (
     failover,
     flips,
     full_disk,
+    keys,
     overload,
     parent,
     redis_away,
@@ -223,6 +224,12 @@ def prove_redis_fallen_back(small: bool) -> Figures:
             return asyncio.run(failover.fallen_back(made, server))
     finally:
         server.close()
+
+
+def prove_revoked_key(small: bool) -> Figures:
+    """Keys are revoked under load on four routers: none is taken 20 ms after the 200."""
+    with fleet("1", routers=4, env={"POINTSMAN_DATA_KEYS": "required"}) as made:
+        return asyncio.run(keys.revoked(made, 8 if small else 100, routers=4))
 
 
 def prove_killed_parent(small: bool) -> Figures:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import msgspec
 
 from router.documents import Replica, Route, Signature
+from router.stories import ModelCare
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +54,8 @@ class VersionSummary(msgspec.Struct, frozen=True, kw_only=True):
     rowwise: bool
     signature: Signature | None
     metrics: dict[str, Any] | None
+    registered: str | None = None
+    tags: dict[str, str] = {}
 
 
 class RouterStanding(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +81,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     """One model as one picture."""
 
     model: str
+    care: ModelCare | None = None
     versions: list[VersionSummary]
     route: Route | None
     replicas: list[Replica]
@@ -267,6 +271,19 @@ class KeyChange(msgspec.Struct, frozen=True, kw_only=True):
     routers: Verdict
     took_ms: float
     secret: str | None = None
+
+
+class PublicKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A key that signs heads of chains."""
+
+    id: str
+    pem: str
+
+
+class PublicKeys(msgspec.Struct, frozen=True, kw_only=True):
+    """Those that are trusted here; the first is the one that signs here."""
+
+    keys: list[PublicKey]
 
 
 class Registered(msgspec.Struct, frozen=True, kw_only=True):

@@ -78,6 +78,9 @@ class Settings(BaseSettings):
     queue_bytes: int = Field(
         default=256 << 20, ge=1 << 20, description="Bytes that may wait for one version in a router."
     )
+    pass_concurrency: int = Field(
+        default=1024, ge=1, description="Most pass-through exchanges of a router with one replica at once."
+    )
     batch_rows: int = Field(default=1024, ge=1, description="Most rows of one batch of a row-wise version.")
     batch_bytes: int = Field(default=16 << 20, ge=1024, description="Most tensor bytes of one batch.")
 

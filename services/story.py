@@ -115,21 +115,18 @@ def _lineage(found: _Lineage) -> None:
         _digest(dataset.sha256, f"{field}.sha256")
         if dataset.rows is not None and dataset.rows < 0:
             raise _bad("must not be negative", f"{field}.rows")
-        since = _moment(dataset.since, f"{field}.from")
-        until = _moment(dataset.until, f"{field}.to")
+        since, until = _moment(dataset.since), _moment(dataset.until)
         if since is not None and until is not None and until < since:
             raise _bad("lies before `from`", f"{field}.to")
 
 
-def _moment(text: str | None, field: str) -> datetime.datetime | None:
-    """A date or a time as a time; without a zone it is UTC's."""
-    if text is None:
-        return None
+def _moment(text: str | None) -> datetime.datetime | None:
+    """A date or a time as a time, without a zone UTC's; None for another kind of bound, such as `row 1200`."""
     try:
-        found = datetime.datetime.fromisoformat(text)
+        found = None if text is None else datetime.datetime.fromisoformat(text)
     except ValueError:
-        raise _bad("must be a date or a time, such as 2026-01-31", field) from None
-    return found if found.tzinfo is not None else found.replace(tzinfo=datetime.UTC)
+        return None
+    return found if found is None or found.tzinfo is not None else found.replace(tzinfo=datetime.UTC)
 
 
 def _digest(text: str | None, field: str) -> None:

@@ -101,25 +101,38 @@ def _weights(given: tuple[str, ...]) -> dict[str, float]:
 
 
 def _flip(model: str, action: str, body: dict[str, Any], if_match: int | None, as_json: bool) -> None:
-    from router.cli.gateway import Gateway, path
+    from router.cli.gateway import path
 
     given = {name: value for name, value in body.items() if value is not None}
+    change(path("models", model, action), given, None, as_json, if_match)
+
+
+def change(
+    place: str, body: dict[str, Any], told: str | None, as_json: bool, if_match: int | None = None
+) -> None:
+    """Asks for a change of a route and says what became of it, in the words `told` where they are given.
+
+    Ends with status 1 where a router is not known to follow.
+    """
+    from router.cli.gateway import Gateway
+
     headers = {} if if_match is None else {"if-match": str(if_match)}
     with Gateway() as gateway:
-        answered = gateway.ask("POST", path("models", model, action), json=given, headers=headers)
+        answered = gateway.ask("POST", place, json=body, headers=headers)
     if as_json:
         show_json(answered.document)
     else:
-        _tell(model, answered.document)
+        _tell(answered.document, told)
     if answered.status == 202:
         # The change stands; that not everybody is known to follow it is a failure to the caller's script.
         raise SystemExit(1)
 
 
-def _tell(model: str, document: dict[str, Any]) -> None:
+def _tell(document: dict[str, Any], told: str | None) -> None:
     routers = document["routers"]
     already = "" if document["changed"] else "already "
-    click.echo(f"{model}: {already}{route_words(document['route'])}, epoch {document['epoch']}")
+    told = told or f"{document['model']}: {already}{route_words(document['route'])}"
+    click.echo(f"{told}, epoch {document['epoch']}")
     counted = f"{routers['acknowledged']} of {routers['known']} routers"
     far = "so far " if routers["laggards"] else ""
     click.echo(f"acknowledged {far}by {counted} after {document['took_ms']:.1f} ms")

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from router.cli.address import Address, find_address
 from router.cli.refused import Refused
-from router.client.call import ANSWER_S, Call
+from router.client.call import ANSWER_S, Call, understood
 from router.client.call import place as path
 from router.client.control_calls import API
 from router.client.errors import NoAnswer, Refusal
@@ -71,6 +71,19 @@ class Gateway:
         except NoAnswer as silence:
             raise Refused(silence.message, silence.code) from None
         return Answered(answered.status, answered.document)
+
+    def fetch(self, path: str, *, answer_s: float = ANSWER_S, **params: object) -> bytes:
+        """The bytes of an answer that is no JSON document. Raises Refused."""
+        given = {name: str(value) for name, value in params.items() if value is not None}
+        try:
+            answered = self._line.exchange(Call("GET", API + path, bytes, None, given, answer_s=answer_s))
+            if answered.status_code != 200:
+                understood(dict, answered.status_code, answered.content, answered.headers)
+        except Refusal as refusal:
+            raise Refused(refusal.message, refusal.code, refusal.document) from None
+        except NoAnswer as silence:
+            raise Refused(silence.message, silence.code) from None
+        return answered.content
 
 
 def _trust(address: Address) -> ssl.SSLContext | bool:

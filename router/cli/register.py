@@ -109,6 +109,11 @@ def _words(document: dict[str, Any]) -> str:
     if signature:
         may = "may" if document["rowwise"] else "may not"
         lines.append(f"  rows of different callers {may} share a batch{why}")
+    breaking = report.get("breaking")
+    if breaking:
+        lines.append(f"warning: breaks callers of the active version {breaking['against']}:")
+        lines += [f"  {change}" for change in breaking["changes"]]
+        lines.append("promoting it will need --allow-breaking")
     lines.append(f"next: pointsman deploy {model} {version}")
     return "\n".join(lines)
 

@@ -24,6 +24,7 @@ def status(model: str | None, as_json: bool) -> None:
         _whole(found)
     else:
         _model(found)
+        _care(found.get("care"))
         _replicas(found["replicas"])
         _routers(found["acknowledgements"])
 
@@ -35,15 +36,74 @@ def _whole(found: dict[str, Any]) -> None:
     agent = found["agent"]
     click.echo(f"agent pid {agent['pid'] if agent else 'none'}; revision {found['revision']}")
     click.echo()
-    for model in found["models"]:
-        _model(model)
-        click.echo()
-    if not found["models"]:
-        click.echo("no models yet: pointsman register FILE.onnx --model NAME\n")
-    _replicas(found["replicas"])
+    _fleet(found["models"])
+    click.echo()
+    ready = sum(_well(replica) for replica in found["replicas"])
+    click.echo(f"replicas: {ready} of {len(found['replicas'])} ready")
+    if troubled := [replica for replica in found["replicas"] if not _well(replica)]:
+        _replicas(troubled)
     click.echo()
     _routers(found["routers"])
     _quarantine(found.get("quarantine", []))
+
+
+def _care(care: dict[str, Any] | None) -> None:
+    if care is None:
+        return
+    told = [("owner", care["owner"]), ("risk", care["riskTier"]), ("intended use", care["purpose"])]
+    told += [("alias", f"{name} = {version}") for name, version in care["aliases"].items()]
+    if care["reviewDue"] is not None:
+        told.append(("review", f"due {care['reviewDue'][:10]}{', OVERDUE' if care['overdue'] else ''}"))
+    for name, text in told:
+        if text:
+            click.echo(f"{name}: {text}")
+
+
+def _fleet(models: list[dict[str, Any]]) -> None:
+    """A line a model."""
+    from router.cli.tables import show_table
+
+    if not models:
+        click.echo("no models yet: pointsman register FILE.onnx --model NAME")
+        return
+    show_table(
+        f"{len(models)} models; one of them closer: pointsman status MODEL",
+        ("model", "owner", "active", "age#", "shares", "rollout", "alerts#", "review"),
+        [_line(model) for model in models],
+    )
+
+
+def _line(model: dict[str, Any]) -> tuple[object, ...]:
+    from router.cli.fleet import review_words, shares
+
+    care, route = model.get("care") or {}, model["route"] or {}
+    return (
+        model["model"],
+        care.get("owner") or "-",
+        route.get("active") or "-",
+        _age(care.get("since")),
+        shares(route.get("weights")),
+        (care.get("rollout") or {}).get("phase", "-"),
+        len(care.get("alerts", ())) or "-",
+        review_words(care) if care else "-",
+    )
+
+
+def _age(since: str | None) -> str:
+    """`3d`: how long the active version has been active."""
+    if since is None:
+        return "-"
+    from datetime import UTC, datetime
+
+    left = max(0.0, (datetime.now(UTC) - datetime.fromisoformat(since)).total_seconds())
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        if left >= length:
+            return f"{left // length:.0f}{unit}"
+    return f"{left:.0f}s"
+
+
+def _well(replica: dict[str, Any]) -> bool:
+    return replica["state"] == "ready" and not replica.get("replaced")
 
 
 def _quarantine(found: list[dict[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""Tags, notes, aliases and reviews over HTTP: said after the registration, each with its author and its history."""
+"""Tags, notes, aliases and reviews over HTTP: said after the registration, each with author and history."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route as Path
 
 from router.catalog import addenda, review
-from router.catalog.addenda import Addenda, Note, Review, Upkeep
-from router.catalog.answers import Additions, Aliases, Noted, Reviewed, Tagged
+from router.catalog.addenda import Addenda, Upkeep
 from router.control.answer import answer
 from router.control.away import answering
 from router.control.body import integer, only, read_form
@@ -24,6 +23,7 @@ from router.documents import Route
 from router.errors import Conflict, NotFound
 from router.names import check_name
 from router.registry.additions import add, additions
+from router.stories import Additions, Aliases, Note, Noted, Review, Reviewed, Tagged
 from router.veil import veiled_text
 
 PAGE = 100

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -12,6 +13,10 @@ from starlette.routing import Route as Path
 from starlette.types import ASGIApp
 
 from router.control import (
+    additions,
+    audit,
+    comparison,
+    fleet,
     history,
     keys,
     metrics,
@@ -31,6 +36,8 @@ from router.control.gate import Gate
 from router.control.hardening import Hardened
 from router.control.permits import permits
 from router.control.plane import Plane
+from router.control.witness import Witness
+from router.errors import Unavailable
 from router.halt import halt
 from router.tls import Certificate
 
@@ -39,7 +46,8 @@ API = "/api/v1"
 UNDER_API: list[BaseRoute] = [
     *(models.PATHS + versions.PATHS + routes.PATHS + history.PATHS),
     *(requests.PATHS + routers.PATHS + restart.PATHS + status.PATHS + metrics.PATHS + restore.PATHS),
-    *keys.PATHS,
+    *(keys.PATHS + audit.PATHS),
+    *(additions.PATHS + comparison.PATHS + fleet.PATHS),
 ]
 
 
@@ -52,6 +60,8 @@ def control_app(plane: Plane, key: str, served: Certificate | None = None) -> AS
         tasks = [
             asyncio.create_task(plane.acknowledgements.listen()),
             asyncio.create_task(plane.issuer.follow()),
+            asyncio.create_task(witness.follow()),
+            asyncio.create_task(_warmed(plane)),
         ]
         if served is not None:
             tasks.append(asyncio.create_task(served.follow()))
@@ -59,6 +69,7 @@ def control_app(plane: Plane, key: str, served: Certificate | None = None) -> AS
             yield
         finally:
             await halt(tasks)
+            await plane.catalog.close()
             await plane.registry.close()
 
     app = Starlette(
@@ -75,4 +86,11 @@ def control_app(plane: Plane, key: str, served: Certificate | None = None) -> AS
     )
     app.router.redirect_slashes = False
     app.state.plane = plane
-    return Hardened(Gate(app, key, plane, permits(app.routes)))
+    witness = Witness(Gate(app, key, plane, permits(app.routes)), plane)
+    return Hardened(witness)
+
+
+async def _warmed(plane: Plane) -> None:
+    """The index of versions, begun before somebody asks; without Redis the first who asks begins it."""
+    with contextlib.suppress(Unavailable):
+        await plane.catalog.fresh()

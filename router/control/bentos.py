@@ -39,8 +39,11 @@ async def register_bento(request: Request, plane: Plane, model: str) -> Response
     async with numbered(plane, model, stated) as version:
         document, report = await _judged(plane, request, form, (model, version))
         async with answering() as sent:
+            breaking = await plane.signatures.against_active(plane.registry, model, document)
             sent.maybe = True
             revision = await plane.registry.add_version(document, actor_of(request, form.reason))
+    if breaking is not None:
+        report["breaking"] = breaking
     headers = {"location": f"/api/v1/models/{model}"}
     return answer({**document, "report": report, "revision": revision}, 201, headers)
 

@@ -48,11 +48,13 @@ class Gate:
         if scope["type"] == "http" and scope["path"] not in OPEN:
             try:
                 principal = await self._principal(credential.find(scope["headers"]))
+                scope.setdefault("state", {})[PRINCIPAL] = (
+                    principal  # also of one who is refused: the audit asks
+                )
                 self._allow(principal, scope)
             except PointsmanError as error:
                 await refusal(error)(scope, receive, send)
                 return
-            scope.setdefault("state", {})[PRINCIPAL] = principal
         await self._app(scope, receive, send)
 
     async def _principal(self, given: Credential | None) -> Principal:

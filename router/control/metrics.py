@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from itertools import accumulate
 from typing import Any
@@ -18,6 +19,7 @@ from starlette.responses import Response
 from starlette.routing import Route as Path
 
 from router.agent.losses import FILE as LOSSES
+from router.catalog.review import overdue
 from router.control.away import answering
 from router.control.body import only
 from router.control.plane import Plane, plane_of
@@ -54,13 +56,14 @@ async def metrics(request: Request) -> Response:
     found = await scrape(plane.runtime_dir, known)
     registry = CollectorRegistry()
     lost = loss_family(noted(plane.runtime_dir, LOSSES).get("losses", ()))
-    registry.register(_Once([*own_families(own), lost, *router_families(found)]))
+    reviews = await _review_family(plane)
+    registry.register(_Once([*own_families(own), lost, reviews, *router_families(found)]))
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 
 async def _own(plane: Plane) -> tuple[list[Gauge], list[str]]:
     """Control's own gauges, and the routers that this host should have."""
-    routers = {router["id"] for router in noted(plane.runtime_dir, PROCESSES).get("routers", ())}
+    routers = set(known_routers(plane))
     own: list[Gauge] = []
     try:
         async with answering(REDIS_S):
@@ -97,6 +100,28 @@ async def _own(plane: Plane) -> tuple[list[Gauge], list[str]]:
     shipper = noted(plane.runtime_dir, SHIPPER)
     own += [(name, text, float(shipper[key])) for key, name, text in SHIPPED if key in shipper]
     return own, sorted(routers)
+
+
+def known_routers(plane: Plane) -> list[str]:
+    """The routers that `up` of this host has started."""
+    return [router["id"] for router in noted(plane.runtime_dir, PROCESSES).get("routers", ())]
+
+
+async def _review_family(plane: Plane) -> Metric:
+    """Whether models are overdue for review; only of those that have an interval."""
+    family = GaugeMetricFamily(
+        "pointsman_review_overdue", "1: the model's review is overdue.", labels=["model"]
+    )
+    try:
+        await plane.catalog.fresh(REDIS_S)
+    except Unavailable:
+        return family
+    now = time.time()
+    for model, shelf in sorted(plane.catalog.shelves.items()):
+        due = shelf.due()
+        if due is not None:
+            family.add_metric([model], float(overdue(due, now)))
+    return family
 
 
 def _is_here(plane: Plane, lease: RouterLease) -> bool:

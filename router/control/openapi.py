@@ -11,6 +11,8 @@ from starlette.routing import Route as Path
 from router import answers
 from router.control.body import Bento, Deploy, Fallback, Promote, Restore, Rollback, Split, Undeploy, only
 from router.control.keys import CreateKey, RevokeKey, RotateKey
+from router.control.openapi_stories import STORIES
+from router.control.refusals import BODY, FLIP, JUDGED, KEYED, MODEL, OPEN, PAGED, REDIS, VERSION, WRITES
 from router.control.restart import Restart
 from router.openapi import (
     JSON,
@@ -29,49 +31,7 @@ from router.openapi import document as build
 
 API = "/api/v1"
 
-OPEN: Refusals = {
-    400: ("bad_http",),
-    404: ("not_found",),
-    405: ("method_not_allowed",),
-    408: ("head_timeout",),
-    431: ("head_too_large",),
-    500: ("internal",),
-}
-KEYED: Refusals = together(
-    OPEN, {400: ("unknown_field",), 401: ("unauthorized",), 403: ("forbidden",), 503: ("redis_away",)}
-)
-"""Of a key other than the data directory's, Redis is asked."""
-REDIS: Refusals = {503: ("redis_away", "unavailable")}
-WRITES: Refusals = together(REDIS, {503: ("redis_full", "redis_readonly", "contended")})
-PAGED: Refusals = {400: ("bad_input",)}
-BODY: Refusals = {
-    400: ("bad_json", "bad_input", "bad_name", "hung_up"),
-    413: ("too_large",),
-    504: ("receive_timeout",),
-}
-MODEL: Refusals = {404: ("unknown_model",)}
-VERSION: Refusals = {404: ("unknown_model", "unknown_version")}
-FLIP: Refusals = together(
-    *(KEYED, WRITES, BODY, VERSION),
-    {409: ("not_deployed", "not_warm", "no_active_version", "conflict"), 412: ("epoch_mismatch",)},
-)
-JUDGED: Refusals = {
-    400: (
-        *("not_onnx", "unknown_operator", "unsupported_model", "unsupported_type", "unloadable"),
-        *("path_outside", "artifact_missing", "artifact_link", "artifact_altered"),
-        *("archive_bad", "archive_link", "archive_too_large"),
-        *("bad_manifest", "manifest_mismatch", "signature_mismatch", "signature_needed"),
-        *("golden_missing", "golden_invalid", "golden_mismatch", "golden_needed", "model_failed"),
-        *("not_rowwise", "time_limit", "cpu_limit", "memory_limit", "crashed"),
-        *("bento_invalid", "bento_altered", "bad_multipart"),
-    ),
-    404: ("unknown_bento",),
-    409: ("version_exists",),
-    413: ("bento_too_large",),
-    503: ("registrations_busy", "inspection_failed"),
-    504: ("upload_timeout",),
-}
-
+BREAKING: Refusals = {409: ("breaking_signature",)}
 KEY_ID = "^(pm_)?[a-z0-9]{8}$"
 LIMIT = Parameter("limit", {"type": "integer", "minimum": 1, "maximum": 1000}, "Most items of a page.")
 CURSOR = Parameter("cursor", TEXT, "The `next` of the page before.")
@@ -93,6 +53,9 @@ UPLOAD: Schema = {
     "required": ["artifact"],
     "additionalProperties": False,
 }
+LINES = Content("One entry a line, oldest first.", {"application/jsonl": {"type": "string"}})
+ZIP = Content("The folder, zipped.", {"application/zip": {"type": "string", "format": "binary"}})
+PERIOD = (Parameter("from", TEXT, "A time, or a duration before now."), Parameter("to", TEXT, "Likewise."))
 PROMETHEUS = Content("Prometheus text.", {"text/plain": {"type": "string"}})
 
 
@@ -126,6 +89,40 @@ def _key(name: str, tail: str, status: int, text: str, form: type, refusals: Ref
         keyed=True,
     )
 
+
+def _audit(
+    name: str, tail: str, text: str, found: Content, refusals: Refusals, *asked: Parameter
+) -> Operation:
+    told = together(KEYED, REDIS, {503: ("audit_busy",)}, refusals)
+    return Operation(
+        name, "GET", f"{API}{tail}", "audit", text, {200: found}, told, parameters=asked, keyed=True
+    )
+
+
+VERDICT = json_of("What a verification finds.", {"type": "object"})
+AUDIT: tuple[Operation, ...] = (
+    _audit("audit", "/models/{model}/audit", "A model's chain.", LINES, together(MODEL, PAGED), *PERIOD),
+    _audit(
+        "verify_audit",
+        "/models/{model}/audit/verify",
+        "Holds it against itself and the state.",
+        VERDICT,
+        MODEL,
+    ),
+    _audit(
+        *("export_audit", "/models/{model}/audit/export", "The folder for an auditor.", ZIP),
+        *(together(MODEL, PAGED), *PERIOD),
+    ),
+    _audit(
+        "audit_keys",
+        "/audit",
+        "The public keys that are trusted here.",
+        json_of("They.", answers.PublicKeys),
+        {},
+    ),
+    _audit("chain", "/audit/{chain}", "A chain that is no model's.", LINES, PAGED, *PERIOD),
+    _audit("verify_chain", "/audit/{chain}/verify", "Holds it against itself and the state.", VERDICT, {}),
+)
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
@@ -192,13 +189,13 @@ OPERATIONS: tuple[Operation, ...] = (
         body_needed=False,
         keyed=True,
     ),
-    _flip("promote", "Makes a version active.", Promote),
+    _flip("promote", "Makes a version active.", Promote, together(FLIP, BREAKING)),
     _flip(
         *("rollback", "Goes back to the previous version.", Rollback),
-        together(FLIP, {409: ("no_previous",)}),
+        together(FLIP, BREAKING, {409: ("no_previous",)}),
         needed=False,
     ),
-    _flip("split", "Shares the traffic.", Split, together(FLIP, {400: ("bad_weights",)})),
+    _flip("split", "Shares the traffic.", Split, together(FLIP, BREAKING, {400: ("bad_weights",)})),
     _flip("fallback", "Who answers where the chosen version cannot.", Fallback),
     _read(
         *("history", f"{API}/models/{{model}}/history", "Changes, oldest first.", answers.History),
@@ -272,6 +269,8 @@ OPERATIONS: tuple[Operation, ...] = (
         json_of("Model and version only with replicas.", Restart),
         keyed=True,
     ),
+    *AUDIT,
+    *STORIES,
     _read(
         "restart",
         f"{API}/restart",

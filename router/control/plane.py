@@ -14,6 +14,7 @@ from starlette.requests import Request
 
 from router.access.issuer import Issuer
 from router.access.principal import Principal
+from router.audit.notary import open_notary
 from router.control.acknowledgement import Acknowledgements
 from router.control.catalog import Catalog
 from router.control.signatures import Signatures
@@ -28,6 +29,7 @@ from router.veil import veiled_text
 INSPECTIONS = 2
 UPLOADS = 4
 LOG_READS = 2
+AUDITS = 2
 TURN_S = 1.8
 PROBE_S = 0.2
 PRINCIPAL = "principal"  # where the gate leaves it in a request's state
@@ -49,6 +51,7 @@ class Plane:
     uploads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UPLOADS))
     inspections: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(INSPECTIONS))
     log_reads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LOG_READS))
+    audits: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AUDITS))
     registering: set[tuple[str, str]] = field(default_factory=set)
     _turns: weakref.WeakValueDictionary[str, asyncio.Lock] = field(
         default_factory=weakref.WeakValueDictionary
@@ -77,6 +80,8 @@ class Plane:
 def make_plane(settings: Settings, registry: Registry) -> Plane:
     """The plane of a process, from its settings and the environment that `up` gives."""
     runtime_dir = os.environ.get("POINTSMAN_RUNTIME_DIR")
+    if registry.notary is None:
+        registry.notary = open_notary(settings.data_dir)
     return Plane(
         settings=settings,
         registry=registry,

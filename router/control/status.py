@@ -30,7 +30,7 @@ async def status(request: Request) -> Response:
         revision = await plane.registry.revision()
         now, leases = await plane.registry.routers()
         names = [name for name in await plane.registry.models() if may(Verb.READ, name)]
-        models = await pictures(plane.registry, names[:PAGE])
+        models = await pictures(plane, names[:PAGE])
         redis = await _redis(plane, processes)
     document = {
         "revision": revision,

@@ -50,8 +50,11 @@ async def register(request: Request) -> Response:
             document, report = await _judged(plane, request, upload, (model, version))
             reason = upload.texts.get("reason") or None
             async with answering() as sent:
+                breaking = await plane.signatures.against_active(plane.registry, model, document)
                 sent.maybe = True
                 revision = await plane.registry.add_version(document, actor_of(request, reason))
+    if breaking is not None:
+        report["breaking"] = breaking
     headers = {"location": f"/api/v1/models/{model}"}
     return answer({**document, "report": report, "revision": revision}, 201, headers)
 

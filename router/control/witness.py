@@ -1,4 +1,4 @@
-"""Writes refused attempts into the audit, and no answer to a change leaves before its signed head lies on the disk.
+"""Writes refused attempts into the audit; no answer to a change leaves before its signed head is on the disk.
 
 A pure ASGI layer around all that refuses. It judges nothing itself.
 """
@@ -22,6 +22,7 @@ from router.control.plane import PRINCIPAL, Plane
 from router.names import NAME
 from router.outward import without_places
 from router.registry.audit import Actor, Refusal
+from router.registry.heads import keep_heads
 from router.registry.keys import INSTALLATION, KEYRING
 from router.registry.refusals import Refusals
 from router.veil import veiled_text
@@ -83,8 +84,12 @@ class Witness:
         await self._app(scope, receive, seen)
 
     async def follow(self) -> None:
-        """Writes down, until cancelled, what was only counted."""
+        """Writes down, until cancelled, what was only counted, and keeps the heads that others signed."""
         while True:
+            try:
+                await keep_heads(self._plane.registry)
+            except (RedisError, OSError, ValueError) as error:
+                log.warning("audit_heads_unread", error=str(error))
             await asyncio.sleep(FOLLOW_S)
             for attempt, more in self._budget.due(time.monotonic()):
                 if isinstance(attempt, Attempt):
@@ -160,7 +165,7 @@ def _attempt(scope: Scope, principal: Principal, body: bytes) -> Attempt | None:
 
 
 def named(method: str, path: str) -> tuple[str, str | None]:
-    """The action that a request is an attempt at, and the model it is about; total: other paths have a name too."""
+    """The action that a request is an attempt at, and the model it is about; any path gives one."""
     rest = path.removeprefix(API)
     first, _, tail = rest.partition("/")
     match = OF_MODEL.match(rest)

@@ -15,21 +15,20 @@ from router.edge.answer import Answer, failure
 from router.edge.chooser import choose_now
 from router.edge.codec import Excerpt
 from router.edge.deadlines import Deadlines
-from router.edge.exchange import LEFT, Begun, attempt, broken, is_small
+from router.edge.exchange import IDEMPOTENT, LEFT, Begun, Failed, attempt, broken, is_small
 from router.edge.hygiene import Headers, forwarded_lines, header_lines, to_caller
 from router.edge.ledger import Ledger
 from router.edge.offload import HEAVY
 from router.edge.pass_head import PassHead
 from router.edge.passage import Passage
 from router.edge.passthrough import PassThrough
-from router.edge.paths import Route
 from router.edge.record import known_json, record
 from router.edge.relay import whole
 from router.errors import DeadlineExceeded, PointsmanError
 from router.journal.journal import LogUnavailable
 from router.route.watch import Watch
 from router.settings import Settings
-from router.upstream.doors import Door
+from router.upstream.door import Door
 from router.upstream.stream import Stream
 from router.upstream.upstream import Upstream
 
@@ -61,12 +60,15 @@ class Sink(Protocol):
     def stream(self, begun: Begun) -> None:
         """The answer is one of those that are passed on in pieces, and nothing of it is recorded yet."""
 
+    def again(self, failed: Failed) -> None:
+        """Nothing is recorded, and another replica may be asked; that is paid for."""
+
 
 class Crossing:
     """One exchange with a replica; `sink` hears of its end exactly once, unless `leave` came before."""
 
     __slots__ = (
-        "_answer", "_began", "_body", "_desk", "_door", "_headers", "_limit", "_ours", "_passage", "_route",
+        "_answer", "_began", "_body", "_desk", "_door", "_head", "_headers", "_limit", "_ours", "_passage",
         "_sink", "_stream",
     )  # fmt: skip
 
@@ -76,7 +78,7 @@ class Crossing:
         self._stream: Stream | None = None  # while the exchange is under way
         self._door: Door
         self._passage: Passage
-        self._route: Route
+        self._head: PassHead
         self._headers: Headers = []
         self._body = self._ours = b""
 
@@ -87,7 +89,7 @@ class Crossing:
         desk = self._desk
         if not desk.watch.fresh or desk.passthrough.lag.share:
             return False
-        route = self._route = head.route
+        self._head, route = head, head.route
         self._body = body
         inbound = head.inbound()
         passage = self._passage = Passage(inbound, "pass")
@@ -97,18 +99,19 @@ class Crossing:
             choice = choose_now(desk.watch, passage, route.pin)
         except PointsmanError:
             return False  # the other way meets the same error, and is the one to tell it
-        found = desk.upstream.doors.at_hand(choice.target)
+        began = self._began = monotonic()
+        found = desk.upstream.doors.at_hand(choice.target, began)
         if found is None:
             return False
-        replica, self._door, stream = found
-        passage.replica = replica.id
+        door, stream = found
+        self._door = door
+        passage.replica = door.replica.id
         self._ours = passage.lines()
         forwarded = forwarded_lines(route.prefix, client, scheme)
-        self._began = monotonic()
         self._stream = stream
         stream.follow(self._changed)
         stream.start(b"".join((head.start, forwarded, self._ours, b"\r\n", body)), bodyless=False)
-        desk.deadlines.watch(self, self._began + self._limit)
+        desk.deadlines.watch(self, began + self._limit)
         return True
 
     # -- what happens meanwhile ----------------------------------------------------------------------------
@@ -118,6 +121,7 @@ class Crossing:
         self._sink = None
         if self._stream is not None:
             self._stream.close()
+            self._door.left()
             log.info("caller_left", request_id=self._passage.inbound.request_id, sent=0)
             self._over(LEFT, "the caller left")
             self._settle(LEFT, "the caller left before the answer", b"", b"", Excerpt(None))
@@ -130,6 +134,8 @@ class Crossing:
             idle = self._desk.settings.stream_idle_ms / 1e3
             self._fail(DeadlineExceeded(f"the replica was silent for {idle:g} s"))
         else:
+            now = monotonic()
+            self._door.late(now - self._began, now)
             self._fail(DeadlineExceeded(f"no answer within {self._limit:g} s"))
 
     def _changed(self) -> None:
@@ -147,18 +153,37 @@ class Crossing:
     def _look(self, stream: Stream) -> None:
         passage = self._passage
         if stream.head_done and passage.upstream_ms is None:
-            passage.upstream_ms = (monotonic() - self._began) * 1e3
+            now = monotonic()
+            took = now - self._began
+            passage.upstream_ms = took * 1e3
+            self._door.answered(stream.status, took, self._limit, now)
             host = passage.inbound.headers.get(b"host", b"")
-            self._headers = to_caller(stream.headers, prefix=self._route.prefix, host=host)
+            self._headers = to_caller(stream.headers, prefix=self._head.route.prefix, host=host)
             if not is_small(stream, self._headers):
                 self._hand_over(stream)
                 return
         if stream.done:
             self._whole(stream)
         elif stream.failed is not None:
-            self._fail(broken(passage, stream.failed), stream.failed)
+            self._broken(stream.failed)
         elif stream.head_done:
             self._desk.deadlines.watch(self, monotonic() + self._desk.settings.stream_idle_ms / 1e3)
+
+    def _broken(self, why: str) -> None:
+        """No whole answer came: another replica is asked where that is safe."""
+        passage, door, now = self._passage, self._door, monotonic()
+        error, until = broken(passage, why), self._began + self._limit
+        door.broke(now)
+        assert passage.choice is not None
+        sink, doors = self._sink, self._desk.upstream.doors
+        safe = self._head.method in IDEMPOTENT and now < until and sink is not None
+        if not safe or not doors.may_repeat(passage.choice.target, door, now):
+            self._fail(error, why)
+            return
+        self._over(error.status, why)
+        self._sink = None
+        assert sink is not None
+        sink.again(Failed(passage, door, self._body, error, until))
 
     def _hand_over(self, stream: Stream) -> None:
         sink, self._sink, self._stream = self._sink, None, None

@@ -7,12 +7,16 @@ from time import monotonic
 
 from router.edge.hygiene import Headers
 from router.edge.passage import Passage
+from router.edge.paths import Route
 from router.errors import UpstreamFailed
-from router.upstream.doors import Door
+from router.route.table import Target
+from router.upstream.door import Door
 from router.upstream.stream import Stream
 from router.upstream.work import Attempt
 
 BUFFERED = 64 << 10  # an answer that is announced to be this small has one record, not begin and end
+# What may be sent again although a replica may have begun with it (RFC 9110, 9.2.2).
+IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"))
 LEFT = 499  # as nginx writes it down: nobody was there to get an answer
 
 
@@ -26,6 +30,34 @@ class Begun:
     body: bytes
     headers: Headers  # as the caller gets them
     began: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A request that a replica broke and another may have, until then (a reading of `time.monotonic`)."""
+
+    passage: Passage
+    door: Door
+    body: bytes
+    error: UpstreamFailed
+    until: float
+
+
+@dataclass(slots=True)
+class Ask:
+    """What a replica is asked; `wanted`: this one and no other; `door`: who was asked last."""
+
+    method: str
+    head: bytes
+    route: Route
+    target: Target
+    wanted: str | None
+    door: Door | None = None
+
+    @property
+    def idempotent(self) -> bool:
+        """Whether it may be sent again although a replica may have begun with it."""
+        return self.method.encode() in IDEMPOTENT
 
 
 def is_small(stream: Stream, headers: Headers) -> bool:

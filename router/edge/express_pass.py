@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from router.edge.crossing import Crossing, PassDesk
-from router.edge.exchange import Begun
+from router.edge.exchange import Begun, Failed
 from router.edge.inbound import Receive, Scope, Send
 from router.edge.pass_head import PassHead
 
@@ -126,14 +126,24 @@ class Cycle:
         cycle.keep_alive = self.keep_alive and not self._desk.watch.draining
         self._protocol._start_asgi_task(cycle, go_on)  # type: ignore[arg-type]
 
-    def _by_asgi(self, body: bytes, *, more: bool) -> None:
+    def again(self, failed: Failed) -> None:
+        """A task asks another replica."""
+        self._crossing = None
+        passthrough = self._desk.passthrough
+
+        async def go_on(scope: Scope, receive: Receive, send: Send) -> None:
+            await passthrough.again(failed, scope, receive, send)
+
+        self._by_asgi(failed.body, more=False, by=go_on)
+
+    def _by_asgi(self, body: bytes, *, more: bool, by: Any = None) -> None:
         """Hands the request over as it is; `more`: the rest of its body comes yet, if the caller is there."""
         cycle = self._successor()
         cycle.body += body
         cycle.more_body = more
         if not more or body or self.disconnected:
             cycle.message_event.set()
-        self._protocol._start_asgi_task(cycle, self._protocol.app)
+        self._protocol._start_asgi_task(cycle, by or self._protocol.app)
 
     def _successor(self) -> RequestResponseCycle:
         """uvicorn's own cycle, in the place of this one."""

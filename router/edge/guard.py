@@ -12,13 +12,14 @@ from router.edge.inbound import Inbound
 from router.errors import Denied
 from router.route.watch import Watch
 
-OPEN = frozenset({"/", "/livez", "/readyz", "/v2", "/v2/health/live", "/v2/health/ready"})
+OPEN = frozenset({"/", "/openapi.json", "/livez", "/readyz", "/v2", "/v2/health/live", "/v2/health/ready"})
 """They tell of no model, and are asked by load balancers and by clients that begin."""
 
 # `load` and `unload` see to their own admission: they need it also where nothing else does.
 CHANGES = re.compile(r"/v2/repository/models/[^/]*/(?:load|unload)\Z")
 OF_A_MODEL = re.compile(r"/v[12]/models/(?P<model>[^/]+)")
 STATISTICS = "stats"
+DESCRIPTION = "/openapi.json"
 
 
 class Guard:
@@ -43,6 +44,8 @@ class Guard:
 
 def looked_at(principal: Principal, path: str) -> None:
     """Raises Forbidden where a path tells of a model, or of all, that the principal may neither ask nor see."""
+    if path == DESCRIPTION:
+        return
     found = OF_A_MODEL.match(path)
     model = None if found is None or path == f"/v2/models/{STATISTICS}" else found["model"]
     if not (principal.may(Verb.PREDICT, model) or principal.may(Verb.READ, model)):

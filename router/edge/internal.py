@@ -55,7 +55,7 @@ class Internal:
     def _gauges(self) -> list[Any]:
         watch, labels = self._watch, ["model", "version"]
         routes = [entry.route for entry in watch.table.entries.values()]
-        lanes = self._upstream.gauges()
+        lanes, passed = self._upstream.gauges(), self._upstream.doors.gauges()
         return [
             [
                 "pointsman_route_epoch",
@@ -80,6 +80,18 @@ class Internal:
                 "Replicas out of turn.",
                 labels,
                 [[[model, version], out] for model, version, _, _, out in lanes],
+            ],
+            [
+                "pointsman_pass_exchanges",
+                "Pass-through exchanges and tunnels under way.",
+                labels,
+                [[list(key), busy] for key, (busy, _, _) in passed.items()],
+            ],
+            [
+                "pointsman_pass_window",
+                "Pass-through exchanges that the replicas bear at once, as learned.",
+                labels,
+                [[list(key), size] for key, (_, size, _) in passed.items()],
             ],
             _single("pointsman_router_revision", "Revision of the routing table.", watch.table.revision),
             _single("pointsman_router_fresh", "1: the table is confirmed.", int(watch.fresh)),
@@ -136,12 +148,13 @@ class Internal:
             repeated += [[[*name, "retry"], tally.retried], [[*name, "hedge"], tally.hedged]]
             refused.append([list(name), tally.refused])
             shed += [[[*name, "queue"], tally.shed], [[*name, "deadline"], tally.late]]
+            shed.append([[*name, "window"], tally.crowded])
         shed += [[[model, "", "lag"], number] for model, number in self._shedding.shed.items()]
         return [
             ["pointsman_replica_ejections_total", "Replicas put out of turn.", [*labels, "reason"], ejected],
             ["pointsman_repeated_requests_total", "Requests sent again.", [*labels, "kind"], repeated],
             ["pointsman_repeats_refused_total", "Repetitions the budget refused.", labels, refused],
-            ["pointsman_shed_requests_total", "Predictions refused for load.", [*labels, "reason"], shed],
+            ["pointsman_shed_requests_total", "Requests refused for load.", [*labels, "reason"], shed],
         ]
 
 

@@ -31,8 +31,10 @@ ANY: Refusals = {
     404: ("unknown_path",),
     405: ("method_not_allowed",),
     408: ("head_timeout",),
+    429: ("too_many_connections",),
     431: ("head_too_large",),
     500: ("internal",),
+    503: ("too_many_connections",),
 }
 ASKING: Refusals = {401: ("unauthorized",), 403: ("forbidden",)}
 """Where callers need keys."""
@@ -52,6 +54,7 @@ EXCHANGE: Refusals = {
 VALUES: Refusals = {
     400: (
         *("bad_json", "bad_request", "unknown_field", "unknown_input", "missing_input", "bad_shape"),
+        *("too_deep", "too_many_rows", "too_many_tensors"),
         *("bad_datatype", "bad_base64", "missing_value", "inexact", "out_of_range", "unequal_rows"),
         *("pin_mismatch", "bad_input", "bad_frame", "refused_by_model"),
     ),
@@ -75,7 +78,7 @@ PASS: Refusals = together(
     EXCHANGE,
     {400: ("bad_upgrade", "pin_mismatch"), 415: ("unsupported_media_type",), 503: ("replica_gone",)},
 )
-SMALL_BODY: Refusals = together(ANY, ASKING, BODY, {400: ("bad_json", "bad_request")})
+SMALL_BODY: Refusals = together(ANY, ASKING, BODY, {400: ("bad_json", "bad_request", "too_deep")})
 CHANGE: Refusals = together(
     SMALL_BODY,
     {

@@ -10,9 +10,10 @@ from typing import Any
 import structlog
 
 from router.edge.answer import Answer, failure
+from router.edge.answering import Answering
 from router.edge.chooser import choose_version
-from router.edge.exchange import LEFT, Begun, attempt, broken, is_small
-from router.edge.hygiene import Headers, forwarded_lines, replica_start, to_caller
+from router.edge.exchange import LEFT, Ask, Begun, Failed, attempt, broken
+from router.edge.hygiene import forwarded_lines, replica_start
 from router.edge.inbound import Inbound, Receive, Scope, Send
 from router.edge.ledger import Ledger
 from router.edge.passage import Passage
@@ -20,10 +21,11 @@ from router.edge.paths import Route, passed
 from router.edge.record import known_json
 from router.edge.relay import Relay, Upload
 from router.edge.shedding import Shedding
-from router.edge.tasks import marked, names_task, task_call
-from router.errors import DeadlineExceeded, PointsmanError, TooLarge
+from router.edge.tasks import task_call
+from router.errors import DeadlineExceeded, PointsmanError, TooLarge, Unavailable, UpstreamFailed
 from router.route.watch import Watch
 from router.settings import Settings
+from router.upstream.door import Door
 from router.upstream.link import LinkFailed
 from router.upstream.stream import Stream
 from router.upstream.upstream import Upstream
@@ -44,6 +46,7 @@ class PassThrough:
         self._watch = watch
         self._upstream = upstream
         self._ledger = ledger
+        self._answering = Answering(settings, ledger)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI entry: everything that stops a request before its first byte becomes an error answer."""
@@ -57,6 +60,13 @@ class PassThrough:
         kept = self._settings.log_payload_bytes
         upload, relay = Upload.of_whole(receive, begun.body, kept), Relay(send, kept)
         await self._guarded(begun.passage, upload, relay, send, self._rest(begun, upload, relay))
+
+    async def again(self, failed: Failed, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI too: a request that a replica broke, to another one."""
+        kept = self._settings.log_payload_bytes
+        upload, relay = Upload(receive, len(failed.body), kept), Relay(send, kept)
+        work = self._once_more(failed, scope, upload, relay)
+        await self._guarded(failed.passage, upload, relay, send, work)
 
     async def _guarded(self, passage: Passage, upload: Upload, relay: Relay, send: Send, work: Work) -> None:
         error: PointsmanError | None = None
@@ -88,38 +98,83 @@ class PassThrough:
         upload.check_announced(passage.inbound)
         wanted = None if task is None else task.replica
         query = scope["query_string"] if task is None else task.query
-        head = request_head(scope, route, query, passage)
+        ask = Ask(scope["method"], request_head(scope, route, query, passage), route, choice.target, wanted)
+        until = monotonic() + limit
+        try:
+            await self._asked(passage, ask, upload, relay, limit)
+        except UpstreamFailed as error:
+            door, untold = ask.door, not relay.started and not relay.recorded
+            bodyless = upload.size == 0 and not upload.unfinished
+            if door is None or wanted is not None or not (untold and bodyless and ask.idempotent):
+                raise
+            if upload.left or not self._upstream.doors.may_repeat(ask.target, door, monotonic()):
+                raise
+            await self._elsewhere(passage, ask, upload, relay, until, error)
+
+    async def _once_more(self, failed: Failed, scope: Scope, upload: Upload, relay: Relay) -> None:
+        passage = failed.passage
+        assert passage.choice is not None
+        route = passed(scope["path"], scope["raw_path"])
+        head = request_head(scope, route, scope["query_string"], passage)
+        ask = Ask(scope["method"], head, route, passage.choice.target, None, failed.door)
+        await self._elsewhere(passage, ask, upload, relay, failed.until, failed.error)
+
+    async def _elsewhere(
+        self, passage: Passage, ask: Ask, upload: Upload, relay: Relay, until: float, error: UpstreamFailed
+    ) -> None:
+        """Asks another replica than `ask.door`; where none takes it, the first one's error stands."""
+        remaining = until - monotonic()
+        if remaining <= 0:
+            raise error
+        try:
+            await self._asked(passage, ask, upload, relay, remaining)
+        except Unavailable as none:
+            if none.code in ("not_ready", "overloaded"):
+                raise error from none
+            raise
+
+    async def _asked(self, passage: Passage, ask: Ask, upload: Upload, relay: Relay, limit: float) -> None:
         doors = self._upstream.doors
-        async with doors.stream(choice.target, wanted, passage.attempts) as (replica, stream):
-            passage.replica = replica.id
+        async with doors.stream(ask.target, ask.wanted, passage.attempts, ask.door) as (door, stream):
+            ask.door = door
+            passage.replica = door.replica.id
 
             def answering() -> Work:
-                stream.start(head, bodyless=scope["method"] == "HEAD")
-                return self._answer(passage, route, stream, upload, relay, limit)
+                stream.start(ask.head, bodyless=ask.method == "HEAD")
+                return self._answering.answer(passage, ask.route, door, stream, upload, relay, limit)
 
-            await self._carried(passage, stream, upload, relay, answering)
+            await self._carried(passage, door, stream, upload, relay, answering)
 
     async def _rest(self, begun: Begun, upload: Upload, relay: Relay) -> None:
         passage, stream = begun.passage, begun.stream
 
         def answering() -> Work:
-            return self._streamed(passage, stream, upload, relay, begun.headers, begun.began)
+            return self._answering.streamed(passage, stream, upload, relay, begun.headers, begun.began)
 
         try:
-            await self._carried(passage, stream, upload, relay, answering)
+            await self._carried(passage, begun.door, stream, upload, relay, answering)
         finally:
             begun.door.release(stream)
 
     async def _carried(
-        self, passage: Passage, stream: Stream, upload: Upload, relay: Relay, answering: Callable[[], Work]
+        self,
+        passage: Passage,
+        door: Door,
+        stream: Stream,
+        upload: Upload,
+        relay: Relay,
+        answering: Callable[[], Work],
     ) -> None:
         """One exchange and how it stands in the record, however it ends."""
         began = monotonic()
         try:
             await self._exchange(passage, stream, upload, relay, answering())
+            if upload.left:
+                door.left()
             if upload.left and not relay.recorded:
                 passage.attempts.append(attempt(passage, LEFT, "the caller left", began))
         except (PointsmanError, LinkFailed) as error:
+            self._held_against(door, stream, upload, error, began)
             stream.close()
             if not relay.recorded:  # else the attempt stands in its record
                 status = error.status if isinstance(error, PointsmanError) else 502
@@ -128,8 +183,21 @@ class PassThrough:
                 raise
             raise broken(passage, error) from error
         except BaseException:
+            door.left()
             stream.close()
             raise
+
+    def _held_against(
+        self, door: Door, stream: Stream, upload: Upload, error: Exception, began: float
+    ) -> None:
+        """What a failed exchange says about its replica."""
+        now = monotonic()
+        if isinstance(error, LinkFailed):
+            door.broke(now)
+        elif isinstance(error, DeadlineExceeded) and not stream.head_done and error.code != "receive_timeout":
+            door.late(min(now - began, upload.silence(now)), now)
+        else:
+            door.left()
 
     async def _exchange(
         self, passage: Passage, stream: Stream, upload: Upload, relay: Relay, answer: Work
@@ -160,111 +228,6 @@ class PassThrough:
                     task.exception()  # told already, or of no account beside what is raised
             if upload.unfinished:
                 stream.close()
-
-    async def _answer(
-        self, passage: Passage, route: Route, stream: Stream, upload: Upload, relay: Relay, limit: float
-    ) -> None:
-        began = monotonic()
-        await self._head(stream, upload, limit, fixed=b"x-request-timeout-ms" in passage.inbound.headers)
-        passage.upstream_ms = (monotonic() - began) * 1e3
-        host = passage.inbound.headers.get(b"host", b"")
-        headers = to_caller(stream.headers, prefix=route.prefix, host=host)
-        if is_small(stream, headers):
-            await self._whole(passage, route, stream, upload, relay, headers, began)
-        else:
-            await self._streamed(passage, stream, upload, relay, headers, began)
-
-    async def _head(self, stream: Stream, upload: Upload, limit: float, *, fixed: bool) -> None:
-        """Waits for the answer's head: `limit` seconds in all (`fixed`), or from the end of the body on."""
-        remaining = limit
-        while True:
-            try:
-                async with asyncio.timeout(remaining):
-                    return await stream.head()
-            except TimeoutError as error:
-                remaining = 0.0 if fixed else upload.remaining(limit)
-                if remaining <= 0:
-                    raise upload.late(limit) from error
-
-    async def _whole(
-        self,
-        passage: Passage,
-        route: Route,
-        stream: Stream,
-        upload: Upload,
-        relay: Relay,
-        headers: Headers,
-        began: float,
-    ) -> None:
-        """A small answer: one record, then all of it."""
-        parts = []
-        while (part := await self._chunk(stream)) is not None:
-            parts.append(part)
-        body = b"".join(parts)
-        if names_task(route.path) and passage.choice is not None and passage.replica is not None:
-            body = marked(body, passage.choice.version, passage.replica)
-            headers = [
-                (name, b"%d" % len(body) if name == b"content-length" and body else value)
-                for name, value in headers
-            ]
-        if stream.status in (204, 304):  # a length would promise the server a body
-            headers = [header for header in headers if header[0] != b"content-length"]
-        excerpt = relay.excerpt(body, headers)
-        passage.attempts.append(attempt(passage, stream.status, None, began))
-        relay.recorded = True
-        await self._ledger.write(passage, stream.status, None, upload.excerpt(passage.inbound), excerpt)
-        self._ledger.count(passage, stream.status)
-        await relay.start(stream.status, headers + passage.headers())
-        await relay.write(body, more=False)
-
-    async def _streamed(
-        self,
-        passage: Passage,
-        stream: Stream,
-        upload: Upload,
-        relay: Relay,
-        headers: Headers,
-        began: float,
-    ) -> None:
-        """An answer of any length: `begin` before its first byte, `end` after its last."""
-        begin = asyncio.ensure_future(self._ledger.begin(passage, upload.excerpt(passage.inbound)))
-        relay.recorded = True
-        error: str | None = None
-        try:
-            await asyncio.shield(begin)  # it is written whether or not the caller waits
-            await relay.start(stream.status, headers + passage.headers())
-            while (part := await self._chunk(stream)) is not None:
-                await relay.write(part, more=True)
-            await relay.write(b"", more=False)
-        except (LinkFailed, PointsmanError) as raised:
-            error = str(raised)
-            raise
-        except asyncio.CancelledError:
-            error = relay.cut
-            raise
-        finally:
-            await asyncio.wait({begin})
-            if begin.cancelled() or begin.exception() is not None:
-                relay.recorded = False  # refused: the caller gets that as an error, and so does the log
-            else:
-                passage.attempts.append(attempt(passage, stream.status, error, began))
-                await self._end(begin.result(), passage, stream.status, error, upload, relay)
-
-    async def _end(
-        self, begin: str, passage: Passage, status: int, error: str | None, upload: Upload, relay: Relay
-    ) -> None:
-        """The second half of a stream's record; it is written whatever ended the stream."""
-        sent = {"in": upload.size, "out": relay.size}
-        self._ledger.count(passage, status)
-        await asyncio.shield(self._ledger.end(begin, passage, status, error, sent))
-
-    async def _chunk(self, stream: Stream) -> bytes | None:
-        idle = self._settings.stream_idle_ms / 1e3
-        try:
-            async with asyncio.timeout(idle):
-                return await stream.chunk()
-        except TimeoutError as error:
-            raise DeadlineExceeded(f"the replica was silent for {idle:g} s") from error
 
     async def _recorded(self, passage: Passage, upload: Upload, answer: Answer, error: str) -> Answer:
         limit = self._settings.log_payload_bytes

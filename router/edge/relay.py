@@ -109,6 +109,10 @@ class Upload:
             return self._began + limit + self.size / SLOWEST - now
         return self._moved + limit - now
 
+    def silence(self, now: float) -> float:
+        """Seconds since the last piece of the body came: so long the replica alone was waited for."""
+        return now - self._moved
+
     def late(self, limit: float) -> DeadlineExceeded:
         """The error for a head that did not come in time."""
         if self.unfinished and self._moved > self._began:

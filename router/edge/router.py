@@ -11,6 +11,7 @@ from pathlib import Path
 import structlog
 
 from router.access.issuer import Issuer
+from router.audit.notary import open_notary
 from router.connections import Connections, affordable
 from router.edge.commit import Commits
 from router.edge.crossing import PassDesk
@@ -66,7 +67,9 @@ class Router:
         self._upstream = Upstream(lane_limits(settings))
         me = Identity(router_id, node, os.getpid(), settings.lease_ms, settings.poll_ms)
         self._issuer = Issuer.of(settings)
-        registry = self._registry = Registry(connect(redis_url, name=router_id))
+        registry = self._registry = Registry(
+            connect(redis_url, name=router_id), notary=open_notary(settings.data_dir)
+        )
         self._watch = Watch(
             registry,
             self._upstream,

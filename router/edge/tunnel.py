@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Coroutine
 from http import HTTPStatus
 from time import monotonic
@@ -32,6 +33,9 @@ from router.upstream.work import Attempt
 log = structlog.get_logger(__name__)
 
 SWITCHED = 101
+_HEAD = re.compile(
+    rb"HTTP/1\.1 [1-5][0-9]{2}(?: [^\r\n\0]*)?\r\n(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\0]*\r\n)*\r\n\Z"
+)
 LINGER = 10.0  # seconds
 
 
@@ -134,7 +138,7 @@ class Tunnels:
             raise DeadlineExceeded(f"no answer within {limit:g} s") from error
         except LinkFailed as error:
             raise UpstreamFailed(f"model {passage.model}: {error}", code="upstream_failed") from error
-        if not head.startswith(b"HTTP/1.1 ") or not head[9:12].isdigit():
+        if not is_answer(head):
             raise UpstreamFailed(f"model {passage.model}: the answer is not HTTP", code="upstream_failed")
         return head
 
@@ -207,6 +211,11 @@ async def refused(pipe: Pipe, caller: Pipe, answer: bytes, limit: float) -> None
     finally:
         for each in waiting:
             each.cancel()
+
+
+def is_answer(head: bytes) -> bool:
+    """Whether a replica's head is one to every reader: no line ends elsewhere, none goes on in the next."""
+    return _HEAD.match(head) is not None
 
 
 def upgrade_head(scope: Scope, route: Route, passage: Passage) -> bytes:

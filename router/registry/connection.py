@@ -24,6 +24,9 @@ CONNECT_S = 1.0
 SENTINEL_S = 0.5
 """For one sentinel: there are others, and a caller waits."""
 
+CONNECTIONS = 1024
+"""More than the control listener takes requests: of redis-py's own 100, the 101st gets an error at once."""
+
 ASK_AGAIN_S = 0.5
 """How often the sentinels are asked who the primary is."""
 
@@ -111,6 +114,7 @@ def _options(timeout: float) -> dict[str, Any]:
         "retry": Retry(NoBackoff(), 0),
         "retry_on_error": [],
         "protocol": 2,
+        "max_connections": CONNECTIONS,
     }
 
 

@@ -1,4 +1,4 @@
-"""Reads a chain with all it tells of: in pages, and the end of it as one picture with the state; changes nothing."""
+"""Reads a chain with all it tells of, the end of it as one picture with the state; changes nothing."""
 
 from __future__ import annotations
 

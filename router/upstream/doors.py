@@ -1,117 +1,112 @@
-"""Streamed exchanges by replica: least in flight first, kept-alive connections while they are surely open."""
+"""Exchanges that are passed through, by replica: who is in turn and least busy gets the next."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from random import random
 from time import monotonic
 from typing import TypeVar
 
 import structlog
 
 from router.documents import Replica
-from router.errors import Unavailable
+from router.errors import DeadlineExceeded, Unavailable, UpstreamFailed
 from router.route.table import Target
+from router.upstream.budget import BudgetRules
+from router.upstream.door import Door
+from router.upstream.gate import Gate, Key
+from router.upstream.health import HealthRules
 from router.upstream.pipe import Pipe, open_pipe
+from router.upstream.probing import trial
 from router.upstream.stream import Stream, open_stream
+from router.upstream.tally import Tally
 from router.upstream.work import Attempt
 
-Connection = TypeVar("Connection")
+Connection = TypeVar("Connection", Stream, Pipe)
 
 log = structlog.get_logger(__name__)
 
-# BentoML closes idle connections after 5 s; a POST on one that is just closing could not be repeated.
-IDLE_S = 2.0
-IDLE_KEPT = 128
-
-
-class Door:
-    """One replica: how many exchanges are under way, and connections that wait for the next."""
-
-    def __init__(self, model: str, address: str) -> None:
-        self.model = model
-        self.address = address
-        self.busy = 0
-        self._closed = False
-        self._idle: list[Stream] = []
-
-    def take(self) -> Stream | None:
-        """A connection that is open and was used a moment ago."""
-        while self._idle:
-            stream = self._idle.pop()
-            if stream.reusable and monotonic() - stream.idle_since < IDLE_S:
-                return stream
-            stream.close()
-        return None
-
-    def give(self, stream: Stream) -> None:
-        """Back after an exchange: kept where it ended cleanly, closed otherwise."""
-        if stream.reusable and not self._closed and len(self._idle) < IDLE_KEPT:
-            self._idle.append(stream)
-        else:
-            stream.close()
-
-    def release(self, stream: Stream) -> None:
-        """The exchange on `stream` is over."""
-        self.busy -= 1
-        self.give(stream)
-
-    def close(self) -> None:
-        """Closes what is idle; what comes back later is closed too."""
-        self._closed = True
-        for stream in self._idle:
-            stream.close()
-        self._idle.clear()
-
 
 class Doors:
-    """The streamed side of the upstream."""
+    """The pass-through side of the upstream. `expire` is to be called some twenty times a second."""
 
-    def __init__(self) -> None:
-        self._doors: dict[str, Door] = {}
+    def __init__(
+        self,
+        most: int = 1024,
+        health: HealthRules | None = None,
+        budget: BudgetRules | None = None,
+        tallies: dict[Key, Tally] | None = None,
+        chance: Callable[[], float] = random,
+    ) -> None:
+        """`most`: exchanges at once with one replica; `tallies` by model and version are added to."""
+        self._rules = most, health or HealthRules(), budget or BudgetRules()
+        self._tallies = {} if tallies is None else tallies
+        self._chance = chance
+        self._gates: dict[Key, Gate] = {}
+        self._trials: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def stream(
-        self, target: Target, wanted: str | None, attempts: list[Attempt]
-    ) -> AsyncIterator[tuple[Replica, Stream]]:
+        self, target: Target, wanted: str | None, attempts: list[Attempt], avoid: Door | None = None
+    ) -> AsyncIterator[tuple[Door, Stream]]:
         """A connection to a replica of `target` (to `wanted` and no other, if given), nothing sent yet.
 
-        A replica that cannot be connected is noted in `attempts` and another one tried. Raises Unavailable
-        `not_ready` where none can, `replica_gone` where the wanted one does not run any more.
+        A replica that cannot be connected is noted in `attempts` and another one tried; `avoid` failed this
+        request. Raises Unavailable: `not_ready` where none can be connected, `overloaded` where those that can
+        take no more, `replica_gone` where the wanted one does not run any more.
         """
-        replica, door, stream = await self._open(target, wanted, attempts, _stream)
-        door.busy += 1
+        door, stream = await self._open(target, wanted, attempts, _stream, avoid)
         try:
-            yield replica, stream
+            yield door, stream
         finally:
             door.release(stream)
 
-    def at_hand(self, target: Target) -> tuple[Replica, Door, Stream] | None:
+    def at_hand(self, target: Target, now: float) -> tuple[Door, Stream] | None:
         """The same without waiting, to be given back by `Door.release`; None where one would have to be made."""
+        gate = self._gate(target)
         found = None
-        for replica in target.replicas:
-            door = self._door(replica)
-            if found is None or door.busy < found[1].busy:
-                found = replica, door
-        if found is None:
+        for door in gate.row(target):
+            if door.health.out or now < door.health.full_at or now < door.retry_at:
+                found = gate.pick(gate.row(target), now)
+                break
+            if door.busy + 1 <= door.window.size and (
+                found is None
+                or door.busy < found.busy
+                or (door.busy == found.busy and door.sent_at < found.sent_at)
+            ):
+                found = door
+        stream = None if found is None else found.take()
+        if found is None or stream is None:
             return None
-        replica, door = found
-        stream = door.take()
-        if stream is None:
-            return None
-        door.busy += 1
-        return replica, door, stream
+        gate.judgement.budget.earn(1)
+        found.begin(now)
+        return found, stream
 
     @asynccontextmanager
     async def pipe(self, target: Target, attempts: list[Attempt]) -> AsyncIterator[tuple[Replica, Pipe]]:
         """A raw connection to a replica of `target`, closed at the end; errors as for `stream`."""
-        replica, door, pipe = await self._open(target, None, attempts, _pipe)
-        door.busy += 1
+        door, pipe = await self._open(target, None, attempts, _pipe, None, tunnel=True)
+        began = monotonic()
         try:
-            yield replica, pipe
+            yield door.replica, pipe
+        except UpstreamFailed:
+            door.broke(monotonic())
+            raise
+        except DeadlineExceeded:
+            door.late(monotonic() - began, monotonic())
+            raise
         finally:
-            door.busy -= 1
+            door.tunnels -= 1
+            door.left()
             pipe.close()
+
+    def may_repeat(self, target: Target, failed: Door, now: float) -> bool:
+        """Whether a request that `failed` broke may be sent once more, to another; it is paid for."""
+        gate = self._gate(target)
+        others = any(door is not failed and door.in_turn(now) for door in gate.row(target))
+        return others and gate.judgement.may_repeat(1, now)
 
     async def _open(
         self,
@@ -119,52 +114,122 @@ class Doors:
         wanted: str | None,
         attempts: list[Attempt],
         connect: Callable[[Door], Awaitable[Connection]],
-    ) -> tuple[Replica, Door, Connection]:
-        version = target.version
-        candidates = sorted(target.replicas, key=lambda replica: self._door(replica).busy)
+        avoid: Door | None,
+        tunnel: bool = False,
+    ) -> tuple[Door, Connection]:
+        gate, version = self._gate(target), target.version
+        row, tried = gate.row(target), list[Door]()
         if wanted is not None:
-            candidates = [replica for replica in candidates if replica.id == wanted]
-            if not candidates:
+            row = [door for door in row if door.replica.id == wanted]
+            if not row:
                 raise Unavailable(
                     f"the replica of version {version.version} of model {version.model} that took this is gone",
                     code="replica_gone",
                 )
-        for replica in candidates:
-            door = self._door(replica)
-            try:
-                return replica, door, await connect(door)
-            except (OSError, TimeoutError) as error:
-                told = str(error) or "time-out"
-                log.warning("replica_unreachable", replica=replica.id, error=told)
-                attempts.append(Attempt(version.version, replica.id, 503, "unreachable", 0.0))
+        if avoid is None:
+            gate.judgement.budget.earn(1)
+        while (door := gate.pick(row, monotonic(), avoid, tunnel, tuple(tried))) is not None:
+            connection = await self._connected(door, connect, attempts, tunnel)
+            if connection is not None:
+                return door, connection
+            tried.append(door)
+        if len(tried) < len(row):
+            gate.judgement.tally.crowded += 1
+            raise Unavailable(
+                f"the replicas of version {version.version} of model {version.model} take no more requests",
+                code="overloaded",
+            )
         raise Unavailable(
             f"version {version.version} of model {version.model} has no ready replica", code="not_ready"
         )
 
+    async def _connected(
+        self,
+        door: Door,
+        connect: Callable[[Door], Awaitable[Connection]],
+        attempts: list[Attempt],
+        tunnel: bool,
+    ) -> Connection | None:
+        """A connection whose place is taken, also while it is being made."""
+        trial, made = door.health.out, None
+        if tunnel:
+            door.tunnels += 1
+        else:
+            door.begin(monotonic())
+        try:
+            made = await connect(door)
+        except (OSError, TimeoutError) as error:
+            told = str(error) or "time-out"
+            log.warning("replica_unreachable", replica=door.replica.id, error=told)
+            attempts.append(Attempt(door.replica.version, door.replica.id, 503, "unreachable", 0.0))
+            door.rest(monotonic())
+        finally:
+            if made is None:
+                if tunnel:
+                    door.tunnels -= 1
+                else:
+                    door.busy -= 1
+                if trial:
+                    door.left()
+        return made
+
+    def gauges(self) -> dict[Key, tuple[int, int, int]]:
+        """Exchanges and tunnels under way, those that could be, and replicas out of turn, by model and version."""
+        found = {}
+        for key, gate in self._gates.items():
+            doors = gate.doors.values()
+            busy = sum(door.busy + door.tunnels for door in doors)
+            found[key] = (
+                busy,
+                sum(int(door.window.size) for door in doors),
+                sum(door.health.out for door in doors),
+            )
+        return found
+
+    def expire(self, now: float) -> None:
+        """Tries replicas whose time out of turn is over."""
+        for gate in self._gates.values():
+            for door in gate.doors.values():
+                if door.health.due(now):
+                    door.health.attempt()
+                    task = asyncio.get_running_loop().create_task(trial(door, gate.judgement))
+                    self._trials.add(task)
+                    task.add_done_callback(self._trials.discard)
+
     def retain(self, models: set[str], replicas: set[str]) -> None:
         """Closes the idle connections of those replicas of `models` that are no longer known."""
-        for name in [name for name, door in self._doors.items() if door.model in models]:
-            if name not in replicas:
-                self._doors.pop(name).close()
+        for key in [key for key in self._gates if key[0] in models]:
+            self._gates[key].forget(replicas)
+            if not self._gates[key].doors:
+                del self._gates[key]
 
     def close(self) -> None:
-        """Closes everything idle."""
-        for door in self._doors.values():
-            door.close()
-        self._doors.clear()
+        """Closes everything idle and ends trials."""
+        for task in self._trials:
+            task.cancel()
+        for gate in self._gates.values():
+            gate.forget(set())
+        self._gates.clear()
 
-    def _door(self, replica: Replica) -> Door:
-        door = self._doors.get(replica.id)
-        if door is None or door.address != replica.address:
-            if door is not None:
-                door.close()
-            door = self._doors[replica.id] = Door(replica.model, replica.address)
-        return door
+    def _gate(self, target: Target) -> Gate:
+        version = target.version
+        key = version.model, version.version
+        gate = self._gates.get(key)
+        if gate is None:
+            tally = self._tallies.setdefault(key, Tally())
+            gate = self._gates[key] = Gate(*self._rules, tally, self._chance)
+        return gate
 
 
 async def _stream(door: Door) -> Stream:
-    return door.take() or await open_stream(door.address)
+    stream = door.take()
+    if stream is None:
+        stream = await open_stream(door.replica.address)
+        door.connected()
+    return stream
 
 
 async def _pipe(door: Door) -> Pipe:
-    return await open_pipe(door.address)
+    pipe = await open_pipe(door.replica.address)
+    door.connected()
+    return pipe

@@ -50,9 +50,8 @@ class Lane:
         self._whose = f"version {version} of model {model}"
         self._dialect = dialect
         self._chance = chance
-        self._again: deque[Exchange] = (
-            deque()
-        )  # parts of failed batches, repetitions, copies: sent as they are
+        # Parts of failed batches, repetitions, copies: sent as they are.
+        self._again: deque[Exchange] = deque()
         self._seats: dict[str, Seat] = {}
         self._leaving: set[Seat] = set()  # no longer seated, with an exchange under way
         self._flying = 0  # seats of `_seats` with an exchange
@@ -93,7 +92,7 @@ class Lane:
         now = monotonic()
         for replica in replicas:
             if replica.id not in self._seats:
-                health = self._experience.newcomer(now, others=bool(self._seats))
+                health = self._experience.newcomer(now, beside=bool(self._seats))
                 self._seats[replica.id] = Seat(replica, health)
 
     async def warm(self) -> bool:
@@ -295,4 +294,6 @@ class Lane:
 
     async def _try(self, seat: Seat) -> None:
         await trial(seat, self._experience)
+        if not seat.health.out and seat.exchange is None and not seat.open:
+            await seat.connect()
         self._dispatch()

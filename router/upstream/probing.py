@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from time import monotonic
 
-from router.upstream.experience import Experience
+from router.upstream.judgement import Judgement
 from router.upstream.link import LinkFailed, Reply, connect
-from router.upstream.seat import Seat
+from router.upstream.turn import Place
 
 PROBE_S = 1.0
 # BentoML's own path; our service runs its model there, a user's does what its author thought right. The lean
@@ -46,16 +46,13 @@ async def probe(address: str) -> float:
     return monotonic() - began
 
 
-async def trial(seat: Seat, experience: Experience) -> None:
+async def trial(place: Place, judgement: Judgement) -> None:
     """The trial of a replica that is out, at the risk of no caller's request."""
     try:
-        took = await probe(seat.replica.address)
+        took = await probe(place.replica.address)
     except ProbeFailed as failed:
-        if seat.health.out:
-            experience.failed(seat, str(failed), monotonic())
+        if place.health.out:
+            judgement.failed(place, str(failed), monotonic())
         return
-    if not seat.health.out:
-        return  # work of a panic was faster
-    experience.refused(seat, took, monotonic())
-    if seat.exchange is None and not seat.open:
-        await seat.connect()
+    if place.health.out:  # else work of a panic was faster
+        judgement.refused(place, took, monotonic())

@@ -1,4 +1,4 @@
-"""The bounds and rules of the tensor lanes, as the settings give them; values only."""
+"""The bounds and rules of the lanes, as the settings give them; values only."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ class LaneLimits:
     budget: BudgetRules = field(default_factory=BudgetRules)
     hedge: HedgeRules | None = field(default_factory=HedgeRules)
     standing_wait_s: float = 5.0
+    pass_most: int = 1024  # exchanges of the pass-through lane at once with one replica
 
 
 def lane_limits(settings: Settings) -> LaneLimits:
@@ -43,4 +44,5 @@ def lane_limits(settings: Settings) -> LaneLimits:
         BudgetRules(ratio=settings.retry_ratio, floor=settings.retry_floor),
         HedgeRules(least_s=settings.hedge_ms / 1e3) if settings.hedge_ms else None,
         settings.queue_wait_ms / 1e3,
+        settings.pass_concurrency,
     )

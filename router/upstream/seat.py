@@ -56,7 +56,7 @@ class Seat:
         try:
             link = await connect(self.replica.address)
         except (OSError, TimeoutError) as error:
-            self.pause = min(max(self.pause * 2, FIRST_PAUSE), LONGEST_PAUSE)
+            self.pause = next_pause(self.pause)
             self.retry_at = monotonic() + self.pause
             log.warning("replica_unreachable", replica=self.replica.id, error=str(error) or "time-out")
             return False
@@ -73,3 +73,8 @@ class Seat:
         link, self.link = self.link, None
         if link is not None:
             link.close()
+
+
+def next_pause(last: float) -> float:
+    """Seconds before the next try after another failed connection."""
+    return min(max(last * 2, FIRST_PAUSE), LONGEST_PAUSE)

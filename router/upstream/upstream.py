@@ -24,10 +24,10 @@ class Upstream:
 
     def __init__(self, limits: LaneLimits) -> None:
         self._limits = limits
-        self.doors = Doors()
+        self.tallies: dict[tuple[str, str], Tally] = {}
+        self.doors = Doors(limits.pass_most, limits.health, limits.budget, self.tallies)
         self._lanes: dict[tuple[str, str], Lane] = {}
         self._closing: list[Lane] = []  # their last exchanges are still under way
-        self.tallies: dict[tuple[str, str], Tally] = {}
         self._sweeper: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -77,9 +77,12 @@ class Upstream:
         lane.submit(item)
 
     def gauges(self) -> list[tuple[str, str, int, int, int]]:
-        """Model, version, waiting requests, busy replicas and ejected ones of every lane."""
-        lanes = self._lanes.values()
-        return [(lane.model, lane.version, lane.waiting, lane.busy, lane.out) for lane in lanes]
+        """Model, version, waiting requests, busy replicas, and those that are out of turn in either lane."""
+        passed, found = self.doors.gauges(), []
+        for key, lane in self._lanes.items():
+            out = max(lane.out, passed[key][2] if key in passed else 0)
+            found.append((*key, lane.waiting, lane.busy, out))
+        return found
 
     def _lane(self, model: str, version: str, target: Target) -> Lane:
         lane = self._lanes.get((model, version))
@@ -101,4 +104,5 @@ class Upstream:
             now = monotonic()
             for lane in [*self._lanes.values(), *self._closing]:
                 lane.expire(now)
+            self.doors.expire(now)
             self._closing = [lane for lane in self._closing if not lane.idle]

@@ -21,7 +21,14 @@ from tests.journal.conftest import RedisServer
 
 MODEL = "digits"
 # What a path needs; the bodies are such that nothing is changed by one who may.
-FILLED = {"model": MODEL, "version": "9", "request_id": "none", "router": "r0.none", "key": "pm_00000000"}
+FILLED = {
+    "model": MODEL,
+    "version": "9",
+    "chain": "keys",
+    "request_id": "none",
+    "router": "r0.none",
+    "key": "pm_00000000",
+}
 NEEDED = sorted({permit.verb for permit in TABLE.values() if permit.verb is not None})
 
 

@@ -16,7 +16,7 @@ from router.documents import ModelState, Replica, Route, Version
 from router.edge.commit import Commits
 from router.edge.crossing import Crossing, PassDesk
 from router.edge.deadlines import TICK
-from router.edge.exchange import Begun
+from router.edge.exchange import Begun, Failed
 from router.edge.express_pass import Cycle
 from router.edge.ledger import Ledger
 from router.edge.metrics import Metrics
@@ -55,6 +55,7 @@ class Ends:
     def __init__(self, journal: Journal) -> None:
         self.answers: list[tuple[int, bytes, bytes]] = []
         self.streams: list[Begun] = []
+        self.failed: list[Failed] = []
         self.written: list[int] = []
         self._journal = journal
 
@@ -67,18 +68,25 @@ class Ends:
         """One that goes on elsewhere."""
         self.streams.append(begun)
 
+    def again(self, failed: Failed) -> None:
+        """One that another replica is asked."""
+        self.failed.append(failed)
+
 
 class Hall:
-    """A desk before one replica of model m, and the journal behind it."""
+    """A desk before the replicas of model m, and the journal behind it."""
 
-    def __init__(self, folder: Path, address: str, **given: Any) -> None:
+    def __init__(self, folder: Path, address: str, *others: str, **given: Any) -> None:
         settings = Settings(data_dir=folder, **given)
         version = Version(model="m", version="1", digest="0" * 64)
-        seat = Replica(
-            id="a", model="m", version="1", digest="0" * 64, address=address, pid=1, node="n", state="ready",
-            since="2026-01-01T00:00:00Z",
+        seats = tuple(
+            Replica(
+                id=name, model="m", version="1", digest="0" * 64, address=place, pid=1, node="n", state="ready",
+                since="2026-01-01T00:00:00Z",
+            )
+            for name, place in zip("abc", (address, *others), strict=False)
         )  # fmt: skip
-        state = ModelState(model="m", route=Route(model="m", active="1"), replicas=(seat,), desired={"1": 1})
+        state = ModelState(model="m", route=Route(model="m", active="1"), replicas=seats, desired={"1": 1})
         self.watch = FreshTable(Table(1, {"m": build(state, {"1": version}, frozenset())}))
         self.journal = Journal(folder / "journal", "r0.test")
         self.upstream = Upstream(LaneLimits(1, 1, BatchLimits(1, 1)))
@@ -90,16 +98,24 @@ class Hall:
         self.ends = Ends(self.journal)
         self.address = address
         self.folder = folder
-        self.door = self.upstream.doors._door(seat)
+        target = self.watch.table.entries["m"].targets["1"]
+        self.door = self.upstream.doors._gate(target).row(target)[0]
+
+    def last(self, name: str) -> None:
+        """That replica was used a moment ago: the others come first."""
+        (gate,) = self.upstream.doors._gates.values()
+        gate.doors[name].sent_at = monotonic()
 
     async def connect(self) -> None:
         """Leaves a connection at hand."""
         self.door.give(await open_stream(self.address))
 
-    def cross(self, path: bytes = b"m/x?q=1", headers: Any = HEADERS) -> tuple[bool, Crossing]:
+    def cross(
+        self, path: bytes = b"m/x?q=1", headers: Any = HEADERS, method: bytes = b"POST"
+    ) -> tuple[bool, Crossing]:
         """Begins one."""
         crossing = Crossing(self.desk, self.ends)
-        head = small_pass(b"POST", b"/models/" + path, headers, True, 100)
+        head = small_pass(method, b"/models/" + path, headers, True, 100)
         assert head is not None
         return crossing.begin(head, b"abc", "10.0.0.1", "http"), crossing
 

@@ -367,7 +367,7 @@ def target(**addresses: str) -> Target:
 
 def test_cancelled_exchanges_give_back_their_place(monkeypatch: pytest.MonkeyPatch) -> None:
     """10,000 of them, at every stage; what was not over is not used again."""
-    monkeypatch.setattr("router.upstream.doors.IDLE_KEPT", 16)
+    monkeypatch.setattr("router.upstream.door.IDLE_KEPT", 16)
     open_now = 0
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -404,7 +404,7 @@ def test_cancelled_exchanges_give_back_their_place(monkeypatch: pytest.MonkeyPat
                 for result in await asyncio.gather(*tasks, return_exceptions=True):
                     assert result is None or isinstance(result, asyncio.CancelledError), result
             assert finished > 100  # not all were cancelled in time
-            door = doors._doors["a"]
+            door = doors._gate(to).doors["a"]
             assert door.busy == 0
             assert len(door._idle) <= 16
             doors.close()
@@ -425,11 +425,11 @@ def test_the_least_busy_replica_is_taken_and_an_unreachable_one_noted() -> None:
                 doors.stream(to, None, attempts) as (one, _),
                 doors.stream(to, None, attempts) as (two, _),
             ):
-                taken = [one.id, two.id]
+                taken = [one.replica.id, two.replica.id]
             assert sorted(taken) == ["a", "b"]
             assert {(attempt.replica, attempt.error) for attempt in attempts} == {("gone", "unreachable")}
             async with doors.stream(to, "b", attempts) as (wanted, _):
-                assert wanted.id == "b"
+                assert wanted.replica.id == "b"
             with pytest.raises(Unavailable) as raised:
                 async with doors.stream(to, "other", attempts):
                     pass

@@ -1,0 +1,1 @@
+"""The audit trail: what is signed, what is found, what is exported."""

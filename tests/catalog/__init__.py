@@ -1,0 +1,1 @@
+"""Tests of the room of stories, comparisons and searches."""

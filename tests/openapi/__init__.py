@@ -1,0 +1,1 @@
+"""The OpenAPI documents against running listeners: schemathesis makes the requests."""
