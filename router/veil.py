@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_KEY = re.compile(rb"pm_([0-9a-z]{8})_[0-9A-Za-z]{16,}")
+_KEY = re.compile(rb"pm_([0-9a-z]{8})_[0-9A-Za-z]{16,32}")
 _TOKEN = re.compile(rb"eyJ[0-9A-Za-z_-]{8,}\.[0-9A-Za-z_-]{2,}\.[0-9A-Za-z_-]{8,}")
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from time import monotonic
+from typing import Any
 
 import httpx
 
@@ -75,7 +75,9 @@ async def revoked(fleet: Fleet, count: int, routers: int) -> Figures:
             took.append(answer.json()["took_ms"] / 1e3)
             await asyncio.sleep(AFTER_S)
             seen = await crowd.stop()
-            assert {each.status for each in seen} <= {200, 401}, [e for e in seen if e.status not in (200, 401)]
+            assert {each.status for each in seen} <= {200, 401}, [
+                e for e in seen if e.status not in (200, 401)
+            ]
             first = seen[0]
             assert first.status == 200, "a new key counts as soon as its 201 is there"
             late += [each.sent - done for each in seen if each.status == 200]
@@ -112,7 +114,7 @@ async def served_by(fleet: Fleet, request_ids: set[str]) -> set[str]:
     end = monotonic() + SERVED_S
     waiting = set(request_ids)
     while waiting and monotonic() < end:
-        records: list[Mapping[str, str]] = await asyncio.to_thread(fleet.records, model="digits")
+        records: list[dict[str, Any]] = await asyncio.to_thread(fleet.records, model="digits")
         for record in records:
             if record["request_id"] in waiting:
                 waiting.discard(record["request_id"])

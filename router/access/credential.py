@@ -9,12 +9,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from router.access.secret import id_of
 
 AUTHORIZATION = b"authorization"
 API_KEY = b"x-api-key"
 LONGEST = 8192  # bytes of a token
+KEPT = 1024  # texts whose reading is remembered: callers send theirs again and again
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ def find(headers: Iterable[tuple[bytes, bytes]]) -> Credential | None:
     return read(AUTHORIZATION, bearer[0]) if len(bearer) == 1 and bearer[0] else None
 
 
+@lru_cache(KEPT)
 def read(header: bytes, given: bytes) -> Credential | None:
     """One text as a credential; None for what cannot be any."""
     if len(given) > LONGEST or not given.isascii():

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from functools import cache
 
 DER = bytes.fromhex("302a300506032b6570032100")  # what stands before the 32 bytes of a public key
 P = 2**255 - 19
 ORDER = 2**252 + 27742317777372353535851937790883648493
 D = -121665 * pow(121666, -1, P) % P
 ROOT = pow(2, (P - 1) // 4, P)
+BASE = (4 * pow(5, -1, P) % P).to_bytes(32, "little")
 Point = tuple[int, int, int, int]
 
 
@@ -21,15 +23,18 @@ def _add(a: Point, b: Point) -> Point:
     return e * f % P, g * h % P, f * g % P, e * h % P
 
 
-def _times(scalar: int, point: Point) -> Point:
-    found: Point = (0, 1, 1, 0)
-    while scalar:
-        if scalar & 1:
-            found = _add(found, point)
-        point, scalar = _add(point, point), scalar >> 1
+def _sum(s: int, base: Point, k: int, key: Point) -> Point:
+    """`s` times `base` and `k` times `key`, bit by bit together."""
+    both, found = _add(base, key), (0, 1, 1, 0)
+    for bit in range(max(s.bit_length(), k.bit_length()) - 1, -1, -1):
+        found = _add(found, found)
+        one, other = s >> bit & 1, k >> bit & 1
+        if one or other:
+            found = _add(found, both if one and other else base if one else key)
     return found
 
 
+@cache
 def _point(encoded: bytes) -> Point | None:
     y = int.from_bytes(encoded, "little")
     sign, y = y >> 255, y & (1 << 255) - 1
@@ -45,12 +50,12 @@ def _point(encoded: bytes) -> Point | None:
 
 def ed25519(public: bytes, message: bytes, signature: bytes) -> bool:
     """Whether the signature is one of `message` by the key of these 32 bytes."""
-    base, key, s = _point((4 * pow(5, -1, P) % P).to_bytes(32, "little")), _point(public), 0
+    base, key = _point(BASE), _point(public)
     if len(signature) != 64 or base is None or key is None:
         return False
     s = int.from_bytes(signature[32:], "little")
     k = int.from_bytes(hashlib.sha512(signature[:32] + public + message).digest(), "little") % ORDER
-    x, y, z, _ = _add(_times(s, base), _times(k, (P - key[0], key[1], 1, P - key[3])))
+    x, y, z, _ = _sum(s, base, k, (P - key[0], key[1], 1, P - key[3]))
     inverse = pow(z, -1, P)
     found = (y * inverse % P | (x * inverse % P & 1) << 255).to_bytes(32, "little")
     return s < ORDER and found == signature[:32]

@@ -39,7 +39,10 @@ def check_folder(
         heads = [_json(line) for line in files["heads.jsonl"].splitlines()]
         chain = read_chain(files["chain.jsonl"].splitlines(), manifest["model"])
         found = [*chain.findings, *check_heads(chain, heads, trusted, verify)]
-        found += _account(files, sound(chain, found), manifest)
+        entries = sound(chain, found)
+        found += [*check_routes(entries), *check_versions(entries, _documents(files), everything=True)]
+        if not found:  # else there is nothing to hold them against
+            found += _account(files, entries, manifest)
         found += _listed(files, dict(manifest["files"]))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"this is no audit export: {type(error).__name__}: {error}") from None
@@ -48,13 +51,17 @@ def check_folder(
 
 def _account(files: Mapping[str, bytes], entries: list[Entry], manifest: Entry) -> list[Finding]:
     """What follows from the chain, against what lies in the folder."""
-    documents = {path[9:-5]: body for path, body in files.items() if path.startswith("versions/")}
-    found = [*check_routes(entries), *check_versions(entries, documents, everything=True)]
-    digests = {version: str(_json(body).get("digest", "")) for version, body in documents.items()}
-    for path, body in derived(entries, digests, manifest["from"], manifest["to"]).items():
-        if files.get(path) != body:
-            found.append(Finding(None, "file", f"{path} is not what the chain says"))
-    return found
+    digests = {version: str(_json(body).get("digest", "")) for version, body in _documents(files).items()}
+    return [
+        Finding(None, "file", f"{path} is not what the chain says")
+        for path, body in derived(entries, digests, manifest["from"], manifest["to"]).items()
+        if files.get(path) != body
+    ]
+
+
+def _documents(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The version documents, by version."""
+    return {path[9:-5]: body for path, body in files.items() if path.startswith("versions/")}
 
 
 def _listed(files: Mapping[str, bytes], listed: Mapping[str, object]) -> list[Finding]:

@@ -14,6 +14,7 @@ import orjson
 
 from router.catalog.facts import PARENT, Fact, document_facts
 from router.catalog.query import Condition
+from router.catalog.shelf import Summary, summary
 
 SCHEMA = """
 CREATE TABLE versions (id INTEGER PRIMARY KEY, model TEXT, place TEXT, version TEXT, document BLOB,
@@ -83,14 +84,14 @@ class Index:
         ).fetchone()
         return None if found is None else orjson.loads(found[0])
 
-    def documents(self, models: Sequence[str]) -> dict[str, dict[str, dict[str, Any]]]:
-        """Every version document of the models."""
-        found: dict[str, dict[str, dict[str, Any]]] = {model: {} for model in models}
+    def summaries(self, models: Sequence[str]) -> dict[str, list[Summary]]:
+        """Every version of the models, by number."""
+        found: dict[str, list[Summary]] = {}
         for model in models:
             rows = self._base.execute(
-                "SELECT version, document FROM versions WHERE model = ? ORDER BY place", (model,)
+                "SELECT document FROM versions WHERE model = ? ORDER BY place", (model,)
             )
-            found[model] = {version: orjson.loads(document) for version, document in rows}
+            found[model] = [summary(document) for (document,) in rows]
         return found
 
     def search(
@@ -118,6 +119,17 @@ class Index:
     def children(self, model: str, version: str, limit: int = 1_000) -> list[tuple[str, str]]:
         """The versions that name this one as their parent."""
         return self._places(PARENT, f"{model}/{version}", limit)
+
+    def families(self) -> dict[str, list[tuple[str, str]]]:
+        """All children by `MODEL/VERSION` of their parent."""
+        found: dict[str, list[tuple[str, str]]] = {}
+        for parent, model, version in self._base.execute(
+            "SELECT f.text, v.model, v.version FROM facts f JOIN versions v ON v.id = f.version "
+            "WHERE f.name = ? ORDER BY v.model, v.place",
+            (PARENT,),
+        ):
+            found.setdefault(parent, []).append((model, version))
+        return found
 
     def _places(self, name: str, text: str, limit: int) -> list[tuple[str, str]]:
         return self._base.execute(

@@ -6,10 +6,35 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from router.catalog import review
 from router.catalog.addenda import Addenda, Upkeep
 from router.documents import ModelState
 from router.stories import FoundVersion, ModelCare
+
+
+class Registered(msgspec.Struct, frozen=True):
+    """When, and by whom."""
+
+    time: str
+    actor: str
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """What lists show of a version document; the rest is passed over, and two parts stay the JSON they are."""
+
+    version: str
+    digest: str
+    runtime: str = "onnx"
+    rowwise: bool = False
+    signature: msgspec.Raw = msgspec.Raw(b"null")
+    metrics: msgspec.Raw = msgspec.Raw(b"null")
+    registered: Registered | None = None
+
+
+summary = msgspec.json.Decoder(Summary).decode
+"""From the stored bytes of a document."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,7 +126,7 @@ def card(model: str, version: str, html: bool, as_json: bool) -> None:
 
 
 def _family(found: dict[str, Any]) -> None:
-    from router.cli.tables import show_table
+    from router.cli.tables import show_table, show_text
 
     def line(each: dict[str, Any]) -> str:
         known = each["digest"][:12] if each.get("known", True) else "not registered here"
@@ -134,9 +134,9 @@ def _family(found: dict[str, Any]) -> None:
 
     for each in reversed(found["ancestors"]):
         _data(each["datasets"])
-        click.echo(f"  went into {line(each)}")
+        show_text(f"  went into {line(each)}")
     _data(found["datasets"])
-    click.echo(f"  went into {line(found)}, which this is about")
+    show_text(f"  went into {line(found)}, which this is about")
     made = [("commit", found["commit"]), ("recipe", found["recipe"])]
     made += [(f"parameter {name}", value) for name, value in found["params"].items()]
     made += [(f"library {name}", value) for name, value in found["libraries"].items()]
@@ -144,27 +144,29 @@ def _family(found: dict[str, Any]) -> None:
     if rows:
         show_table("made by", ("what", "value"), rows)
     for child in found["children"]:
-        click.echo(f"parent of {child['model']} {child['version']}")
+        show_text(f"parent of {child['model']} {child['version']}")
     serves = found["serves"]
     names = f", also called {', '.join(serves['aliases'])}" if serves["aliases"] else ""
     what = "is active" if serves["active"] else "is not active"
-    click.echo(
+    show_text(
         f"it {what} with {serves['share']:g} % of the traffic, {serves['replicas']} replicas ready{names}"
     )
     if serves["requests"] is not None:
-        click.echo(f"it answered {serves['requests']} requests since the routers began")
+        show_text(f"it answered {serves['requests']} requests since the routers began")
 
 
 def _data(datasets: list[dict[str, Any]]) -> None:
+    from router.cli.tables import show_text
+
     for each in datasets:
         told = "; ".join(
             f"{name} {_short(value)}" for name, value in each.items() if name != "name" and value is not None
         )
-        click.echo(f"data {each['name']}" + (f": {told}" if told else ""))
+        show_text(f"data {each['name']}" + (f": {told}" if told else ""))
 
 
 def _of_dataset(found: dict[str, Any]) -> None:
-    from router.cli.tables import show_table
+    from router.cli.tables import show_table, show_text
 
     named = ", ".join(found["names"]) or "no version's lineage names it"
     show_table(
@@ -183,19 +185,19 @@ def _of_dataset(found: dict[str, Any]) -> None:
         ],
     )
     if found["bounded"]:
-        click.echo("there may be more: no further ones are looked for")
+        show_text("there may be more: no further ones are looked for")
     if found["versions"]:
-        click.echo(
-            "requests: by the routers of this host, since they began; all of them: pointsman logs MODEL"
-        )
+        show_text("requests: by the routers of this host, since they began")
 
 
 def _breaking(against: str, found: dict[str, list[str]]) -> None:
+    from router.cli.tables import show_text
+
     for version, changes in found.items():
         if changes:
-            click.echo(f"version {version} breaks callers of version {against}:")
+            show_text(f"version {version} breaks callers of version {against}:")
             for change in changes:
-                click.echo(f"  {change}")
+                show_text(f"  {change}")
 
 
 def _flat(value: Any, prefix: str = "") -> list[tuple[str, object]]:

@@ -9,9 +9,13 @@ import click
 from router.cli.command import show_json, with_json
 
 
-@click.group()
-def keys() -> None:
-    """Keys of applications and people: create, list, rotate, revoke."""
+@click.group(invoke_without_command=True)
+@with_json
+@click.pass_context
+def keys(context: click.Context, as_json: bool) -> None:
+    """Keys of applications and people: create, list, rotate, revoke; without any of these the list."""
+    if context.invoked_subcommand is None:
+        _list(as_json)
 
 
 @keys.command()
@@ -39,6 +43,10 @@ def create(name: str, roles: tuple[str, ...], expires: str | None, reason: str |
 @with_json
 def list_keys(as_json: bool) -> None:
     """Every key: who it is, what it may, how long."""
+    _list(as_json)
+
+
+def _list(as_json: bool) -> None:
     from router.cli.gateway import Gateway
     from router.cli.tables import show_table
 

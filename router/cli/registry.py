@@ -44,6 +44,8 @@ def restore(reason: str | None, as_json: bool) -> None:
         for each in found["restored"]:
             click.echo(f"{each['model']}: {_written(each)}, revision {each['revision']}")
         click.echo(f"{len(found['restored'])} of {found['models']} models had lost something")
+        if found["keys"]:
+            click.echo(f"{found['keys']} keys were written back")
     for each in found["incomplete"]:
         missing = ", ".join(each["missing"])
         click.echo(f"{each['model']}: register version {missing} again, then promote", err=True)

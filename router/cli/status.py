@@ -48,6 +48,8 @@ def _whole(found: dict[str, Any]) -> None:
 
 
 def _care(care: dict[str, Any] | None) -> None:
+    from router.cli.tables import show_text
+
     if care is None:
         return
     told = [("owner", care["owner"]), ("risk", care["riskTier"]), ("intended use", care["purpose"])]
@@ -56,7 +58,7 @@ def _care(care: dict[str, Any] | None) -> None:
         told.append(("review", f"due {care['reviewDue'][:10]}{', OVERDUE' if care['overdue'] else ''}"))
     for name, text in told:
         if text:
-            click.echo(f"{name}: {text}")
+            show_text(f"{name}: {text}")
 
 
 def _fleet(models: list[dict[str, Any]]) -> None:

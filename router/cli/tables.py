@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterable
 
 from rich.console import Console
@@ -25,3 +27,9 @@ def show_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[objec
     console.width = min(console.width, WIDTH)
     console.print(title, style="bold")
     console.print(table if count else "  none")
+
+
+def show_text(text: str) -> None:
+    """A sentence on stdout, folded where a table would be."""
+    width = min(shutil.get_terminal_size().columns, WIDTH)
+    print("\n".join(textwrap.wrap(text, width, subsequent_indent="  ", replace_whitespace=False) or [""]))

@@ -179,7 +179,10 @@ async def of_dataset(request: Request) -> Response:
     await plane.catalog.fresh()
 
     def ask(index: Index) -> tuple[list[tuple[Place, Place | None]], list[str], dict[Place, str]]:
-        found = lineage.touched(index.with_dataset(digest, FAMILY), index.children, FAMILY)
+        families = index.families()
+        found = lineage.touched(
+            index.with_dataset(digest, FAMILY), lambda *place: families.get("/".join(place), ()), FAMILY
+        )
         shown = [each for each in found if may(Verb.READ, each[0][0])]
         digests = {
             place: (index.document(*place) or {}).get("digest", "")

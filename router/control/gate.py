@@ -68,17 +68,17 @@ class Gate:
 
     async def _admission(self, given: Credential) -> Admission:
         """What is known of the key by now."""
-        seen = self._seen or Admission.of(self._plane.issuer.rules())
+        key = None
         if given.id:
             try:
                 async with answering(LOOK_S):
                     key = await self._plane.registry.caller_key(given.id)
             except Unavailable:
-                if given.id not in seen.keys:
+                if self._seen is None or given.id not in self._seen.keys:
                     raise
-            else:
-                if key is not None and seen.keys.get(key.id) != key:
-                    seen = seen.with_keys([key])
+        seen = self._seen or Admission.of(self._plane.issuer.rules())  # others may have looked meanwhile
+        if key is not None and seen.keys.get(key.id) != key:
+            seen = seen.with_keys([key])
         self._seen = seen
         return seen
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route as Path
 
 from router.access.roles import Verb
-from router.catalog.shelf import Shelf, care
+from router.catalog.shelf import Shelf, Summary, care, summary
 from router.control.answer import answer
 from router.control.away import answering
 from router.control.body import integer, only
@@ -27,9 +29,6 @@ from router.route.transition import WHOLE
 PAGE = 1000
 TOGETHER = 32  # models whose versions are read at once
 WITHIN_S = 0.5  # longest wait for the index: Redis has all but the keepers' part
-
-Documents = dict[str, dict[str, Any]]
-"""Version documents of a model by version."""
 
 
 async def all_models(request: Request) -> Response:
@@ -66,26 +65,28 @@ async def pictures(plane: Plane, models: list[str]) -> list[dict[str, Any]]:
     lacking = [model for model in models if model not in known]
     for start in range(0, len(lacking), TOGETHER):
         group = lacking[start : start + TOGETHER]
-        documents = await asyncio.gather(*(plane.registry.versions(model) for model in group))
-        known |= {model: (found, None) for model, found in zip(group, documents, strict=True)}
+        stored = await asyncio.gather(*(plane.registry.raw_versions(model) for model in group))
+        for model, documents in zip(group, stored, strict=True):
+            found = sorted(map(summary, documents), key=lambda each: version_order(each.version))
+            known[model] = (found, None)
     wall = time.time()
     return [picture(state, *known[state.model], leases, now, wall) for state in states]
 
 
-async def _indexed(plane: Plane, models: list[str]) -> dict[str, tuple[Documents, Shelf | None]]:
+async def _indexed(plane: Plane, models: list[str]) -> dict[str, tuple[Sequence[Summary], Shelf | None]]:
     """What the index has of these models; nothing where it is not ready in time."""
     try:
         await plane.catalog.fresh(WITHIN_S)
     except Unavailable:
         return {}
     shelves = plane.catalog.shelves
-    documents = await plane.catalog.ask(lambda index: index.documents([m for m in models if m in shelves]))
+    documents = await plane.catalog.ask(lambda index: index.summaries([m for m in models if m in shelves]))
     return {model: (found, shelves[model]) for model, found in documents.items()}
 
 
 def picture(
     state: ModelState,
-    versions: Documents,
+    versions: Sequence[Summary],
     shelf: Shelf | None,
     leases: list[RouterLease],
     now_ms: int,
@@ -96,7 +97,7 @@ def picture(
     return {
         "model": state.model,
         "care": None if shelf is None else care(replace(shelf, state=state), now),
-        "versions": [_version(state, versions[name], shelf) for name in sorted(versions, key=version_order)],
+        "versions": _versions(state, versions, shelf),
         "route": state.route,
         "replicas": state.replicas,
         "acknowledgements": [
@@ -105,24 +106,28 @@ def picture(
     }
 
 
-def _version(state: ModelState, document: dict[str, Any], shelf: Shelf | None) -> dict[str, Any]:
-    """A version's summary. Whether it serves is never stored: the route says it."""
-    version = document["version"]
-    ready = sum(r.version == version and r.state == "ready" for r in state.replicas)
-    return {
-        "version": version,
-        "state": "registered",
-        "serves": state.route is not None and version in state.route.targets(),
-        "share": share(state.route, version),
-        "replicas": {"desired": state.desired.get(version, 0), "ready": ready},
-        "runtime": document["runtime"],
-        "digest": document["digest"],
-        "rowwise": document["rowwise"],
-        "signature": document["signature"],
-        "metrics": document.get("metrics"),
-        "registered": (document.get("registered") or {}).get("time"),
-        "tags": shelf.addenda[version].tags if shelf is not None and version in shelf.addenda else {},
-    }
+def _versions(state: ModelState, versions: Sequence[Summary], shelf: Shelf | None) -> list[dict[str, Any]]:
+    """Summaries of the versions. Whether one serves is never stored: the route says it."""
+    serving = frozenset[str]() if state.route is None else state.route.targets()
+    ready = Counter(replica.version for replica in state.replicas if replica.state == "ready")
+    addenda = {} if shelf is None else shelf.addenda
+    return [
+        {
+            "version": each.version,
+            "state": "registered",
+            "serves": each.version in serving,
+            "share": share(state.route, each.version),
+            "replicas": {"desired": state.desired.get(each.version, 0), "ready": ready[each.version]},
+            "runtime": each.runtime,
+            "digest": each.digest,
+            "rowwise": each.rowwise,
+            "signature": each.signature,
+            "metrics": each.metrics,
+            "registered": None if each.registered is None else each.registered.time,
+            "tags": addenda[each.version].tags if each.version in addenda else {},
+        }
+        for each in versions
+    ]
 
 
 def share(route: Route | None, version: str) -> float:

@@ -11,7 +11,7 @@ from time import monotonic
 from typing import Any
 
 from router.access import credential
-from router.access.credential import Credential
+from router.access.credential import API_KEY, AUTHORIZATION, Credential
 from router.errors import BadInput, ReceiveTimeout, TooLarge
 from router.names import is_request_id
 
@@ -52,7 +52,12 @@ class Inbound:
         for name, value in found:
             headers.setdefault(name, value)
         given = headers.get(b"x-request-id", b"").decode("latin-1")
-        return cls(headers, given if is_request_id(given) else new_request_id(), credential.find(found))
+        proven = AUTHORIZATION in headers or API_KEY in headers
+        return cls(
+            headers,
+            given if is_request_id(given) else new_request_id(),
+            credential.find(found) if proven else None,
+        )
 
     def text(self, name: bytes) -> str | None:
         """One header as text."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from hashlib import sha256
 from hmac import compare_digest
 from pathlib import Path as FilePath
@@ -19,9 +21,10 @@ from router.documents import ModelState
 from router.edge.endpoint import body_of, endpoint
 from router.edge.inbound import Inbound
 from router.edge.v1 import parse
-from router.errors import BadInput, Conflict, NotFound, Unavailable
+from router.errors import BadInput, Conflict, NotFound, PointsmanError, Unavailable
 from router.names import version_order
 from router.registry.audit import Actor
+from router.registry.mentions import Mentions
 from router.registry.registry import Registry
 from router.route.choice import entry_of
 from router.route.deployment import failed, idle_reason, require_unrouted
@@ -49,6 +52,7 @@ class Repository:
             endpoint("/v2/repository/models/{model}/load", self._load, "POST"),
             endpoint("/v2/repository/models/{model}/unload", self._unload, "POST"),
         ]
+        self._mentions = Mentions(registry)
 
     async def _index(self, request: Request) -> Any:
         """Every version there is; `{"ready": true}` leaves out those that do not answer."""
@@ -68,6 +72,10 @@ class Repository:
     async def _load(self, request: Request) -> Any:
         """Deploys a version and waits until it answers here: the named one, else the active, else the newest."""
         actor = await self._admit(request, Verb.DEPLOY)
+        async with self._mentioned(request, actor):
+            return await self._loaded(request, actor)
+
+    async def _loaded(self, request: Request, actor: Actor) -> Any:
         model, entry, asked = await self._asked(request)
         timeout = Inbound.of(request.scope).timeout_ms(self._settings.request_timeout_ms) / 1e3
         version = asked or entry.route.active or await self._newest(model)
@@ -79,6 +87,10 @@ class Repository:
     async def _unload(self, request: Request) -> Any:
         """Undeploys the named version, or every deployed one that no route needs."""
         actor = await self._admit(request, Verb.UNDEPLOY)
+        async with self._mentioned(request, actor):
+            return await self._unloaded(request, actor)
+
+    async def _unloaded(self, request: Request, actor: Actor) -> Any:
         model, _, asked = await self._asked(request)
         state = await self._within(self._registry.model_state(model))
         deployed = sorted(state.desired, key=version_order)
@@ -123,9 +135,22 @@ class Repository:
         else:
             await self._watch.confirm()  # a key of a moment ago counts
             principal = self._watch.table.admission.principal(given, time())
-        principal.require(verb, request.path_params["model"])
         word = request.scope["path"].rpartition("/")[2]
-        return Actor(name=principal.name, auth=principal.auth, reason=f"model repository: {word}")
+        actor = Actor(name=principal.name, auth=principal.auth, reason=f"model repository: {word}")
+        async with self._mentioned(request, actor):
+            principal.require(verb, request.path_params["model"])
+        return actor
+
+    @asynccontextmanager
+    async def _mentioned(self, request: Request, actor: Actor) -> AsyncIterator[None]:
+        """What is refused inside stands in the audit."""
+        action = "version.deploy" if request.scope["path"].endswith("/load") else "version.undeploy"
+        try:
+            yield
+        except PointsmanError as error:
+            model = str(request.path_params["model"])
+            await self._mentions.of(error, actor, action, model, request.scope["path"])
+            raise
 
     async def _newest(self, model: str) -> str:
         """The version registered last."""

@@ -132,6 +132,10 @@ class Reads:
         found = await self.redis.hgetall(keys.versions(model))
         return {name.decode(): orjson.loads(document) for name, document in found.items()}
 
+    async def raw_versions(self, model: str) -> list[bytes]:
+        """The version documents of a model as they are stored."""
+        return cast(list[bytes], await self.redis.hvals(keys.versions(model)))
+
     async def version(self, model: str, version: str) -> dict[str, Any] | None:
         """One version document, or None."""
         found = await self.redis.hget(keys.versions(model), version)

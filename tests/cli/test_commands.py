@@ -124,7 +124,7 @@ def test_status_fits_the_screen(run: Run, here: Installation) -> None:
         assert result.exit_code == 0
         assert max(map(len, result.stdout.splitlines())) <= 80, result.stdout
     text = run("status").stdout
-    for told in ("digits: version 1 90 %", "r0.mf3k2a9", "serving", "redis pid", "90 %", "1/1"):
+    for told in ("1=90", "r0.mf3k2a9", "serving", "redis pid", "4 of 4 ready"):
         assert told in text
     same(run, here, "/status", "status")
     same(run, here, "/models/digits", "status", "digits")
@@ -350,6 +350,7 @@ def test_registry_restore(run: Run, here: Installation) -> None:
         "models": 1,
         "restored": [],
         "incomplete": [],
+        "keys": 0,
     }
     last_good(here, Route(model="digits", epoch=999, active="7"), "1")
     incomplete = run("registry", "restore")

@@ -239,12 +239,13 @@ def _plant(client: httpx.Client, place: Place, secret: str) -> None:
                     {"authorization": own, header: secret},
                     way,
                 )
-    for body in (
+    changes: tuple[Any, ...] = (
         {"version": secret},
         {"name": secret, "grants": []},
         {"reason": secret, "version": "1"},
         {secret: secret},
-    ):
+    )
+    for body in changes:
         for path in ("/models/plain/promote", "/models/plain/split", "/keys"):
             _ask(client, control + path, body, {"authorization": own})
             answer = place.fleet.control.post(path, json=body)

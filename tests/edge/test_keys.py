@@ -30,7 +30,7 @@ ASKS = [
     ("GET", "/v1/models/m/metadata"),
 ]
 OF_ALL = [("GET", "/v2/models/stats"), ("POST", "/v2/repository/index")]
-OPEN = ["/", "/livez", "/readyz", "/v2", "/v2/health/live", "/v2/health/ready"]
+OPEN = ["/", "/openapi.json", "/livez", "/readyz", "/v2", "/v2/health/live", "/v2/health/ready"]
 
 
 @pytest.fixture(scope="module")
