@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import monotonic
 
 import orjson
@@ -11,7 +11,10 @@ import orjson
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One complete answer (times: `time.monotonic`), or a request that got none (`status` 0)."""
+    """One complete answer (times: `time.monotonic`), or a request that got none (`status` 0).
+
+    In open loop `took` counts from when it was due: who had to wait for a slow answer before it, waited too.
+    """
 
     sent: float
     took: float
@@ -117,14 +120,16 @@ class Load:
     async def _run(self, number: int, share: int | None) -> None:
         caller = Caller(self.port, self.path)
         interval = self.callers / self.rate if self.rate else 0.0
-        due = monotonic() + interval * number / self.callers
+        due = scheduled = monotonic() + interval * number / self.callers
         done = 0
         while not self._stop.is_set() and (share is None or done < share):
             if interval:
                 if (wait := due - monotonic()) > 0:
                     await asyncio.sleep(wait)
-                due += interval
+                scheduled, due = due, due + interval
             answer = await caller.call(self.bodies[(number + done * self.callers) % len(self.bodies)])
+            if interval and answer.sent > scheduled:
+                answer = replace(answer, took=answer.took + answer.sent - scheduled)
             self.seen.append(answer)
             done += 1
             if answer.status == 0:

@@ -9,23 +9,23 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import subprocess
 import sys
-import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import click
-import redis
+import orjson
 from rich.console import Console
 from rich.table import Table
 
-from loadtests.fleet import BIN, Fleet, free_ports, wait_for
+from loadtests.grounds import ExternalRedis, fleet
 from loadtests.proofs import (
+    cancels,
+    drains,
     failover,
+    fair_shares,
     flips,
     full_disk,
     keys,
@@ -40,60 +40,6 @@ from loadtests.proofs import (
 from loadtests.proofs.figures import Figures, Skipped
 from loadtests.redis_servers import ClusterServers, Sentinels, Server
 from loadtests.stand import Stand
-
-
-@contextmanager
-def fleet(*versions: str, **options: object) -> Iterator[Fleet]:
-    """An installation with versions of digits deployed and `1` active."""
-    made = Fleet(**options)  # type: ignore[arg-type]
-    try:
-        made.start()
-        if versions:
-            made.release("digits", *versions)
-            made.promote("digits", "1")
-        yield made
-    except BaseException:
-        print(made.tail(), file=sys.stderr)
-        raise
-    finally:
-        made.remove()
-
-
-class ExternalRedis:
-    """A redis-server of our own on a port, as an operator's would be: killed and started on the same data."""
-
-    def __init__(self) -> None:
-        self.folder = tempfile.TemporaryDirectory(prefix="pm-redis-")
-        (self.port,) = free_ports(1)
-        self.url = f"redis://127.0.0.1:{self.port}"
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """Returns when it answers."""
-        words = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.folder.name]
-        words += ["--appendonly", "yes", "--appendfsync", "always", "--save", ""]
-        self.process = subprocess.Popen([str(BIN / "redis-server"), *words], stdout=subprocess.DEVNULL)
-        with redis.Redis.from_url(self.url) as client:
-            wait_for(lambda: answers(client), 10)
-
-    def kill(self) -> None:
-        """kill -9."""
-        assert self.process is not None
-        self.process.kill()
-        self.process.wait()
-
-    def close(self) -> None:
-        """Ends it and removes its folder."""
-        self.kill()
-        self.folder.cleanup()
-
-
-def answers(client: redis.Redis) -> bool:
-    """Whether a server says PONG."""
-    try:
-        return bool(client.ping())
-    except redis.RedisError:
-        return False
 
 
 def prove_flips(small: bool) -> Figures:
@@ -275,6 +221,66 @@ def prove_retry_storm(small: bool) -> Figures:
         return figures | asyncio.run(overload.refused(stand, ", none ejected", seconds=seconds))
 
 
+def prove_flips_deaf(small: bool) -> Figures:
+    """Flips while every subscription to the hints is killed again and again."""
+    with fleet("1", "2", routers=4) as made, drains.deaf(made):
+        return asyncio.run(flips.flips(made, 40 if small else 300))
+
+
+def prove_router_drain(small: bool) -> Figures:
+    """SIGTERM of one of two routers under load."""
+    with fleet("1", routers=2) as made:
+        return asyncio.run(drains.routers(made, rounds=2 if small else 10))
+
+
+def prove_sole_replica_killed(small: bool) -> Figures:
+    """kill -9 of the only replica under load, a previous version beside it: the same requests are answered."""
+    with fleet("1", "2") as made:
+        return asyncio.run(drains.sole_replica(made, kills=2 if small else 10))
+
+
+def prove_rolling_restarts(small: bool) -> Figures:
+    """`pointsman restart routers`, `replicas` and `agent` under load."""
+    with fleet("1", routers=2) as made:
+        return asyncio.run(drains.restarts(made, rounds=1 if small else 3))
+
+
+def prove_agent_killed(small: bool) -> Figures:
+    """kill -9 of the agent under load: its replicas go on, the next agent takes them over."""
+    with fleet("1", routers=2) as made:
+        return asyncio.run(drains.agent(made, kills=1 if small else 5))
+
+
+def prove_redis_away_long(small: bool) -> Figures:
+    """An external Redis is away for five minutes under load: every answer is in the log."""
+    if small:
+        raise Skipped("five minutes: only at full size")
+    server = ExternalRedis()
+    server.start()
+    try:
+        with fleet("1", "2", redis_url=server.url) as made:
+            return asyncio.run(redis_away.away(made, server.kill, server.start, seconds=300, rate=200.0))
+    finally:
+        server.close()
+
+
+def prove_cancels(small: bool) -> Figures:
+    """Ten thousand callers hang up at any moment, on both lanes: nothing of them stays."""
+    with fleet("1") as made:
+        return asyncio.run(cancels.hung_up(made, 1_000 if small else 10_000))
+
+
+def prove_fair_shares(small: bool) -> Figures:
+    """One caller asks for ten times what the others do; nine rounds alone and beside it, in turn."""
+    with fleet("1") as made:
+        return asyncio.run(fair_shares.greedy(made, *((3, 2.0) if small else (9, 6.0))))
+
+
+def prove_hostile_bytes(small: bool) -> Figures:
+    """The raw byte corpora and the documents' own schemas against both listeners."""
+    return hostile.suites(small)
+
+
 PROOFS: dict[str, Callable[[bool], Figures]] = {
     name.removeprefix("prove_").replace("_", "-"): proof
     for name, proof in globals().items()
@@ -286,8 +292,12 @@ PROOFS: dict[str, Callable[[bool], Figures]] = {
 @click.argument("names", nargs=-1, type=click.Choice(sorted(PROOFS)))
 @click.option("--small", is_flag=True, help="The size CI runs.")
 @click.option("--out", type=click.Path(path_type=Path), help="Also write the table to this file.")
-def main(names: tuple[str, ...], small: bool, out: Path | None) -> None:
+@click.option(
+    "--json", "told_to", type=click.Path(path_type=Path), help="Also write results and figures there."
+)
+def main(names: tuple[str, ...], small: bool, out: Path | None, told_to: Path | None) -> None:
     """Prove NAMES, or everything."""
+    found: dict[str, dict[str, object]] = {}
     table = Table("proof", "result", "figures", title="Guarantees of the main job")
     failed = False
     for name in names or tuple(PROOFS):
@@ -301,12 +311,15 @@ def main(names: tuple[str, ...], small: bool, out: Path | None) -> None:
         except Exception:
             traceback.print_exc()
             figures, result, failed = {}, "FAILED", True
+        found[name] = {"result": result, "figures": figures}
         told = ", ".join(f"{key}: {value}" for key, value in figures.items())
         table.add_row(f"{name} ({time.monotonic() - began:.0f} s)", result, told)
     Console().print(table)
     if out is not None:
         with out.open("w") as stream:
             Console(file=stream, width=100).print(table)
+    if told_to is not None:
+        told_to.write_bytes(orjson.dumps(found))
     sys.exit(failed)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,34 +85,29 @@ def _line(entry: Entry) -> dict[str, Any]:
     return {"epoch": entry["after"]["epoch"], "action": action} | {name: entry[name] for name in names}
 
 
-def _restored(entries: list[Entry]) -> bool:
-    """Whether a restore wrote versions and wishes too that its entry, one of a route, does not list."""
-    return any(entry["action"] == "route.restore" for entry in entries)
+def _restored(entries: list[Entry]) -> Iterator[tuple[int, Any]]:
+    """What restores wrote back of versions and wishes, with the number of the entry."""
+    for entry in applied(entries, "model.restore"):
+        yield entry["seq"], entry["after"]
+    for entry in applied(entries, "route.restore"):
+        yield entry["seq"], entry["restored"]
 
 
 def _versions(entries: list[Entry], stored: Stored) -> list[Finding]:
-    if _restored(entries):
-        return []
     known = {entry["after"]["version"] for entry in applied(entries, "version.register")}
-    known.update(name for entry in applied(entries, "model.restore") for name in entry["after"]["versions"])
+    known.update(name for _, written in _restored(entries) for name in written["versions"])
     added = sorted(stored.versions.keys() - known)
     return [Finding(None, "version", f"version {name} was registered by no entry") for name in added]
 
 
 def _deployed(entries: list[Entry], stored: Stored) -> list[Finding]:
-    if _restored(entries):
-        return []
-    wanted: dict[str, tuple[int, int]] = {}
-    for entry in entries:
-        action, after, seq = entry["action"], entry["after"], entry["seq"]
-        if entry["outcome"] != "applied":
-            continue
-        if action == "version.deploy":
-            wanted[after["version"]] = (after["replicas"], seq)
-        elif action == "version.undeploy":
-            wanted[after["version"]] = (0, seq)
-        elif action == "model.restore":
-            wanted |= {version: (number, seq) for version, number in after["deployed"].items()}
+    wished = [
+        (entry["seq"], entry["after"]["version"], entry["after"].get("replicas", 0))
+        for action in ("version.deploy", "version.undeploy")
+        for entry in applied(entries, action)
+    ]
+    wished += [(seq, *wish) for seq, written in _restored(entries) for wish in written["deployed"].items()]
+    wanted = {version: (number, seq) for seq, version, number in sorted(wished)}
     found = []
     for version in sorted(wanted.keys() | stored.desired.keys()):
         number, seq = wanted.get(version, (0, None))

@@ -149,7 +149,7 @@ def _tell(verdict: dict[str, Any]) -> None:
         click.echo(f"  {head['hash']}")
         return
     first = verdict["first_bad"]
-    where = "the state beside the chain" if first is None else f"first bad seq {first}"
+    where = "no entry, but what stands beside them" if first is None else f"first bad seq {first}"
     click.echo(f"{verdict['chain']}: NOT intact: {where}")
     for finding in verdict["findings"][:SHOWN]:
         click.echo(f"  {finding['kind']}: {finding['text']}")

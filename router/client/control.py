@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import IO, Any, Self
 
-from router import answers
+from router import answers, stories
 from router.client import control_calls as calls
 from router.client.call import ANSWER_S, given
 from router.client.line import Line, Trust
@@ -144,17 +144,29 @@ class ControlClient:
     # -- routes --------------------------------------------------------------------------------------------
 
     def promote(
-        self, model: str, version: str, *, reason: str | None = None, if_epoch: int | None = None
+        self,
+        model: str,
+        version: str,
+        *,
+        reason: str | None = None,
+        if_epoch: int | None = None,
+        allow_breaking: bool = False,
     ) -> answers.Change:
         """Makes a version active for all."""
-        body = given(version=version, reason=reason)
+        body = given(version=version, reason=reason, allow_breaking=allow_breaking or None)
         return (self._line.send(calls.flip(model, "promote", body, if_epoch))).value
 
     def rollback(
-        self, model: str, *, to: str | None = None, reason: str | None = None, if_epoch: int | None = None
+        self,
+        model: str,
+        *,
+        to: str | None = None,
+        reason: str | None = None,
+        if_epoch: int | None = None,
+        allow_breaking: bool = False,
     ) -> answers.Change:
         """Goes back to the previous version, or to the one named."""
-        body = given(to=to, reason=reason)
+        body = given(to=to, reason=reason, allow_breaking=allow_breaking or None)
         return (self._line.send(calls.flip(model, "rollback", body, if_epoch))).value
 
     def split(
@@ -164,9 +176,10 @@ class ControlClient:
         *,
         reason: str | None = None,
         if_epoch: int | None = None,
+        allow_breaking: bool = False,
     ) -> answers.Change:
         """Shares the traffic: percent by version, 100 together."""
-        body = given(weights=dict(weights), reason=reason)
+        body = given(weights=dict(weights), reason=reason, allow_breaking=allow_breaking or None)
         return (self._line.send(calls.flip(model, "split", body, if_epoch))).value
 
     def fallback(
@@ -175,6 +188,111 @@ class ControlClient:
         """Who answers where the chosen version cannot: a version, `auto` or `none`."""
         body = given(to=to, reason=reason)
         return (self._line.send(calls.flip(model, "fallback", body, if_epoch))).value
+
+    # -- stories -------------------------------------------------------------------------------------------
+
+    def story(self, model: str, version: str) -> stories.VersionStory:
+        """A version whole: its document, and what was added."""
+        return (self._line.send(calls.of_version(stories.VersionStory, model, version))).value
+
+    def lineage(self, model: str, version: str) -> stories.Lineage:
+        """Data sets, parents, children, and who is served by it."""
+        return (self._line.send(calls.of_version(stories.Lineage, model, version, "lineage"))).value
+
+    def card(self, model: str, version: str, *, format: str | None = None) -> stories.Card:
+        """The model card, as `markdown` or `html`."""
+        return (self._line.send(calls.of_version(stories.Card, model, version, "card", format=format))).value
+
+    def tag(
+        self, model: str, version: str, tags: Mapping[str, str | None], *, reason: str | None = None
+    ) -> stories.Tagged:
+        """Sets tags of a version; None takes one away."""
+        body = {"tags": dict(tags), **given(reason=reason)}
+        call = calls.add(stories.Tagged, body, "models", model, "versions", version, "tags")
+        return (self._line.send(call)).value
+
+    def note(self, model: str, version: str, text: str) -> stories.Noted:
+        """Writes a note on a version."""
+        call = calls.add(stories.Noted, {"text": text}, "models", model, "versions", version, "notes")
+        return (self._line.send(call)).value
+
+    def aliases(self, model: str) -> stories.Aliases:
+        """The names that stand for versions."""
+        return (self._line.send(calls.read(stories.Aliases, "models", model, "aliases"))).value
+
+    def alias(
+        self,
+        model: str,
+        name: str,
+        version: str | None,
+        *,
+        reason: str | None = None,
+        if_epoch: int | None = None,
+    ) -> answers.Change:
+        """Lets a name stand for a version; None takes the name away."""
+        body = {"name": name, "version": version, **given(reason=reason)}
+        return (self._line.send(calls.flip(model, "aliases", body, if_epoch))).value
+
+    def review(
+        self, model: str, *, every: str | None = None, reviewed: bool = True, reason: str | None = None
+    ) -> stories.Reviewed:
+        """Marks a model as reviewed; `every` says how often it is to be, such as `90d`, or `never`."""
+        body = given(every=every, reviewed=reviewed, reason=reason)
+        return (self._line.send(calls.add(stories.Reviewed, body, "models", model, "review"))).value
+
+    def additions(
+        self, model: str, *, limit: int | None = None, cursor: str | None = None
+    ) -> stories.Additions:
+        """A page of who added what, oldest first."""
+        call = calls.read(stories.Additions, "models", model, "additions", limit=limit, cursor=cursor)
+        return (self._line.send(call)).value
+
+    def compare(
+        self,
+        model: str,
+        versions: Sequence[str],
+        *,
+        differing: bool = False,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> stories.Comparison:
+        """Two to ten versions side by side; `differing`: only what differs."""
+        call = calls.read(
+            *(stories.Comparison, "models", model, "compare"),
+            versions=",".join(versions),
+            differing="true" if differing else None,
+            limit=limit,
+            cursor=cursor,
+        )
+        return (self._line.send(call)).value
+
+    def dataset(
+        self, sha256: str, *, limit: int | None = None, cursor: str | None = None
+    ) -> stories.DatasetLineage:
+        """The versions that a data set went into, and their requests."""
+        call = calls.read(stories.DatasetLineage, "lineage", dataset=sha256, limit=limit, cursor=cursor)
+        return (self._line.send(call)).value
+
+    def search(self, query: str, *, limit: int | None = None, cursor: str | None = None) -> stories.Search:
+        """A page of versions that fit a query such as `metrics.auc > 0.9 and tag:fraud`."""
+        return (
+            self._line.send(calls.read(stories.Search, "search", q=query, limit=limit, cursor=cursor))
+        ).value
+
+    def inventory(
+        self, *, overdue: bool = False, limit: int | None = None, cursor: str | None = None
+    ) -> stories.Inventory:
+        """A page of models with owner, risk, use and reviews; `overdue`: only those whose review is."""
+        late = "true" if overdue else None
+        call = calls.read(stories.Inventory, "inventory", overdue=late, limit=limit, cursor=cursor)
+        return (self._line.send(call)).value
+
+    def state(
+        self, at: str, *, model: str | None = None, limit: int | None = None, cursor: str | None = None
+    ) -> stories.Past:
+        """What was active at a time: RFC 3339, or `10m` for ten minutes ago."""
+        call = calls.read(stories.Past, "state", at=at, model=model, limit=limit, cursor=cursor)
+        return (self._line.send(call)).value
 
     # -- keys ----------------------------------------------------------------------------------------------
 

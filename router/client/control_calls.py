@@ -21,6 +21,16 @@ def read(kind: type[T], *parts: str, **params: object) -> Call[T]:
     return Call("GET", API + place(*parts), kind, params=texts(**params))
 
 
+def of_version(kind: type[T], model: str, version: str, *tail: str, **params: object) -> Call[T]:
+    """A GET of what is known of one version."""
+    return read(kind, "models", model, "versions", version, *tail, **params)
+
+
+def add(kind: type[T], body: dict[str, Any], *parts: str) -> Call[T]:
+    """A POST of something that is added to a version or a model."""
+    return Call("POST", API + place(*parts), kind, json=body)
+
+
 def flip(model: str, action: str, body: dict[str, Any], if_epoch: int | None) -> Call[answers.Change]:
     """A change of a route."""
     headers = None if if_epoch is None else {"if-match": str(if_epoch)}

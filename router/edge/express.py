@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from router.edge.answer import Answer
+from router.edge.desk import Desk
 from router.edge.head import Head
-from router.edge.prediction import Desk, Prediction
+from router.edge.prediction import Prediction
 from router.errors import ReceiveTimeout
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 from router.edge.answer import Answer
 from router.edge.codec import Address, Codec
+from router.edge.desk import Desk
 from router.edge.inbound import Disconnected, Inbound, Receive, Scope, read_body
-from router.edge.prediction import Desk, Prediction
+from router.edge.prediction import Prediction
 from router.errors import PointsmanError
 
 

@@ -6,11 +6,9 @@ has (a table to confirm, a coding to undo, a large body) it goes on in a task of
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from functools import partial
 from time import monotonic
-from typing import Any
 
 import structlog
 
@@ -19,46 +17,20 @@ from router.edge import compression
 from router.edge.answer import Answer, failure
 from router.edge.chooser import admit, choose_now, confirmed
 from router.edge.codec import Address, Call, Codec
-from router.edge.fallback import Second, fallback_of, refused
+from router.edge.desk import Desk
+from router.edge.fallback import Second, fall_back
 from router.edge.inbound import Inbound
-from router.edge.ledger import Ledger
-from router.edge.offload import HEAVY, Offload
+from router.edge.offload import HEAVY
 from router.edge.passage import Passage
 from router.edge.record import NOTHING, known_json, record
-from router.edge.shedding import Shedding
 from router.errors import Denied, MethodNotAllowed, ModelFailed, NotFound, PointsmanError
 from router.journal.journal import LogUnavailable
-from router.route.table import Choice
-from router.route.watch import Watch
-from router.settings import Settings
 from router.tensors import check_extent, check_rows, nonfinite
-from router.upstream.upstream import Upstream
 from router.upstream.work import Item, Result
 
 log = structlog.get_logger(__name__)
 
 Sink = Callable[[Answer], None]
-
-
-class Desk:
-    """What all predictions of a router share."""
-
-    def __init__(
-        self, settings: Settings, watch: Watch, upstream: Upstream, ledger: Ledger, offload: Offload
-    ) -> None:
-        self.settings = settings
-        self.watch = watch
-        self.upstream = upstream
-        self.ledger = ledger
-        self.offload = offload
-        self.lag = Shedding(settings.loop_lag_ms)
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Goes on in a task, kept alive until it ends."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
 
 class Prediction:
@@ -68,16 +40,16 @@ class Prediction:
     """
 
     __slots__ = (
-        "_answer", "_call", "_desk", "_error", "_fell", "_second", "_sink", "body", "codec", "over", "passage",
+        "_answer", "_error", "_sink", "body", "call", "codec", "desk", "fell", "over", "passage", "second",
     )  # fmt: skip
 
     def __init__(self, desk: Desk, inbound: Inbound, codec: Codec, sink: Sink) -> None:
-        self._desk = desk
+        self.desk = desk
         self._sink: Sink | None = sink
         self.over = False
-        self._fell = False
-        self._second: Second | None = None
-        self._call: Call | None = None
+        self.fell = False
+        self.second: Second | None = None
+        self.call: Call | None = None
         self._answer: Answer | None = None
         self._error: PointsmanError | None = None
         self.codec = codec
@@ -90,11 +62,11 @@ class Prediction:
         """Reads the path; raises NotFound, MethodNotAllowed, BadInput for a bad time-out."""
         address = where(path)
         self.passage.model = address.model
-        self.passage.known = address.model in self._desk.watch.table.entries
+        self.passage.known = address.model in self.desk.watch.table.entries
         if method != "POST":
             raise MethodNotAllowed(f"{method[:20]} is not allowed here, POST is")
         self.deadline()
-        desk = self._desk
+        desk = self.desk
         admission = desk.watch.table.admission
         if admission.required and desk.watch.fresh:  # before a body is taken in; a stale table is asked later
             admit(admission, self.passage)
@@ -102,7 +74,7 @@ class Prediction:
 
     def deadline(self) -> float:
         """When the caller's time is over, by `time.monotonic`; raises BadInput for a bad header."""
-        longest = self.passage.inbound.timeout_ms(self._desk.settings.request_timeout_ms)
+        longest = self.passage.inbound.timeout_ms(self.desk.settings.request_timeout_ms)
         return self.passage.started + longest / 1e3
 
     def begin(self, address: Address, body: bytes) -> None:
@@ -111,15 +83,15 @@ class Prediction:
             return
         self.body = body
         self.passage.model = address.model
-        lag = self._desk.lag
+        lag = self.desk.lag
         try:
             if lag.share:
-                lag.look(address.model if address.model in self._desk.watch.table.entries else "")
+                lag.look(address.model if address.model in self.desk.watch.table.entries else "")
             if self._must_wait(body):
-                self._desk.spawn(self._begin_slowly(address))
+                self.desk.spawn(self._begin_slowly(address))
                 return
             version, signature = self._choose(address)
-            self._submit(version, self.codec.decode(self.passage.inbound, body, signature))
+            self.submit(version, self.codec.decode(self.passage.inbound, body, signature))
         except Exception as error:
             self.set_exception(error)
 
@@ -127,11 +99,11 @@ class Prediction:
         return (
             len(body) > HEAVY
             or b"content-encoding" in self.passage.inbound.headers
-            or not self._desk.watch.fresh
+            or not self.desk.watch.fresh
         )
 
     async def _begin_slowly(self, address: Address) -> None:
-        desk, inbound = self._desk, self.passage.inbound
+        desk, inbound = self.desk, self.passage.inbound
         try:
             self.body = await compression.received(inbound, self.body, desk.settings.tensor_body_bytes)
             await confirmed(desk.watch, self.passage)
@@ -142,23 +114,24 @@ class Prediction:
                 work = partial(self.codec.decode, inbound, self.body, signature)
                 call = await desk.offload.run(self.deadline(), work)
             if not self.over:
-                self._submit(version, call)
+                self.submit(version, call)
         except Exception as error:
             self.set_exception(error)
 
     def _choose(self, address: Address) -> tuple[Version, Signature]:
-        version = choose_now(self._desk.watch, self.passage, address.pin).target.version
+        version = choose_now(self.desk.watch, self.passage, address.pin).target.version
         if version.signature is None:
             raise NotFound(
                 f"version {version.version} of model {version.model} takes no tensors", code="no_tensors"
             )
         return version, version.signature
 
-    def _submit(self, version: Version, call: Call, second: Second | None = None) -> None:
+    def submit(self, version: Version, call: Call, second: Second | None = None) -> None:
+        """Hands it to the lane of the chosen version; raises BadInput, Unavailable."""
         assert self.passage.choice is not None
         assert version.signature is not None
-        self._call = call
-        check_extent(call.inputs, self._desk.settings.request_tensors, self._desk.settings.request_rows)
+        self.call = call
+        check_extent(call.inputs, self.desk.settings.request_tensors, self.desk.settings.request_rows)
         rows = check_rows(call.inputs, version.signature) if version.rowwise else 0
         size = 0
         for array in call.inputs.values():
@@ -167,13 +140,13 @@ class Prediction:
         if second is not None and self.passage.item is not None:
             item.attempts = self.passage.item.attempts
         self.passage.item = item
-        self._desk.upstream.submit(self.passage.choice.target, item)
+        self.desk.upstream.submit(self.passage.choice.target, item)
 
     # -- the lane's view of it -----------------------------------------------------------------------------
 
     def done(self) -> bool:
         """Whether it waits for its first version no more."""
-        return self.over or self._second is not None
+        return self.over or self.second is not None
 
     def set_result(self, result: Result) -> None:
         """The outputs are there."""
@@ -182,61 +155,17 @@ class Prediction:
 
     def set_exception(self, error: BaseException) -> None:
         """There will be no outputs; also for what fails before the lane."""
-        if not self.done() and not self._fall_back(error):
+        if not self.done() and not fall_back(self, error):
             self.fail(error)
 
     def overdue(self) -> bool:
         """No answer in the usual time, and no other replica to ask; whether another version is asked instead."""
-        return not self.done() and self._fall_back(None)
+        return not self.done() and fall_back(self, None)
 
     def abandon(self) -> None:
         """The caller left: nothing more is computed or sent for it."""
         self.over = True
         self._sink = None
-
-    # -- another version -----------------------------------------------------------------------------------
-
-    def _fall_back(self, error: BaseException | None) -> bool:
-        """Asks the version that stands in for the chosen one, once; false where there is none, or it cannot."""
-        chosen, item = self.passage.choice, self.passage.item
-        other = fallback_of(chosen, error)
-        if self._fell or other is None or chosen is None or item is None:
-            return False
-        self._fell = True
-        if len(self.body) > HEAVY:
-            self._desk.spawn(self._fall_back_slowly(chosen, other, item, error))
-            return error is not None
-        try:
-            call = self.codec.decode(self.passage.inbound, self.body, _signature(other))
-        except PointsmanError:  # the other version takes other inputs
-            return False
-        return self._ask(chosen, other, item, call)
-
-    async def _fall_back_slowly(
-        self, chosen: Choice, other: Choice, item: Item, error: BaseException | None
-    ) -> None:
-        work = partial(self.codec.decode, self.passage.inbound, self.body, _signature(other))
-        try:
-            call = await self._desk.offload.run(self.deadline(), work)
-            asked = not self.done() and self._ask(chosen, other, item, call)
-        except PointsmanError:
-            asked = False
-        if not asked and error is not None and not self.done():
-            self.fail(error)
-
-    def _ask(self, chosen: Choice, other: Choice, item: Item, call: Call) -> bool:
-        passage, memo = self.passage, self._call
-        if not item.attempts:
-            item.attempts.append(refused(chosen))
-        passage.choice = other
-        second = self._second = Second(self)
-        try:
-            self._submit(other.target.version, call, second)
-        except PointsmanError:
-            passage.choice, passage.item, self._call, self._second = chosen, item, memo, None
-            return False
-        self._desk.ledger.count_fallback(passage.model, chosen.version)
-        return True
 
     # -- the way out ---------------------------------------------------------------------------------------
 
@@ -248,7 +177,7 @@ class Prediction:
         self.passage.batch_rows = result.batch_rows
         try:
             if result.size > HEAVY:
-                self._desk.spawn(self._encode_slowly(result))
+                self.desk.spawn(self._encode_slowly(result))
             else:
                 self._answered(self._encoded(result))
         except Exception as error:
@@ -263,12 +192,12 @@ class Prediction:
     def _spoilt(self, error: Exception) -> None:
         """The outputs cannot be given to anybody; perhaps another version's can."""
         self.over = False
-        if not self._fall_back(error):
+        if not fall_back(self, error):
             self.fail(error)
 
     def _encoded(self, result: Result) -> Answer:
         """The answer, from what the batch shares where that serves; raises as `_encoding` does."""
-        choice, call = self.passage.choice, self._call
+        choice, call = self.passage.choice, self.call
         assert choice is not None
         assert call is not None
         answer = None
@@ -280,7 +209,7 @@ class Prediction:
     def _encoding(self, result: Result) -> Callable[[], Answer]:
         """How the answer is made; raises ModelFailed for outputs nobody may have."""
         assert self.passage.choice is not None
-        assert self._call is not None
+        assert self.call is not None
         version, outputs = self.passage.choice.target.version, result.outputs
         if not result.batch.finite and (name := nonfinite(outputs)) is not None:
             raise ModelFailed(
@@ -288,12 +217,12 @@ class Prediction:
                 code="nonfinite_output",
                 field=name,
             )
-        call = Call({}, self._call.memo)
+        call = Call({}, self.call.memo)
         return partial(self.codec.encode, call, outputs, version.model, version.version)
 
     async def _encode_slowly(self, result: Result) -> None:
         try:
-            self._answered(await self._desk.offload.run(self.deadline(), self._encoding(result)))
+            self._answered(await self.desk.offload.run(self.deadline(), self._encoding(result)))
         except Exception as error:
             self._spoilt(error)
 
@@ -316,7 +245,7 @@ class Prediction:
         if self._sink is None:
             return
         self._answer = answer
-        desk, passage, limit = self._desk, self.passage, self._desk.settings.log_payload_bytes
+        desk, passage, limit = self.desk, self.passage, self.desk.settings.log_payload_bytes
         error = self._error
         entry = record(
             passage,
@@ -326,7 +255,7 @@ class Prediction:
             total_ms=(monotonic() - passage.started) * 1e3,
             request=NOTHING
             if isinstance(error, Denied)
-            else self.codec.excerpt(passage.inbound, self.body, limit, read=self._call is not None),
+            else self.codec.excerpt(passage.inbound, self.body, limit, read=self.call is not None),
             response=self.codec.answer_excerpt(answer, limit)
             if error is None
             else known_json(answer.body, limit),
@@ -345,9 +274,9 @@ class Prediction:
             answer.headers.append((b"allow", b"POST"))
         if self._error is not None and self._error.closes:
             answer.headers.append((b"connection", b"close"))
-        self._desk.ledger.count(passage, answer.status)
+        self.desk.ledger.count(passage, answer.status)
         if len(answer.body) >= compression.SMALLEST:
-            self._desk.spawn(self._compress(answer))
+            self.desk.spawn(self._compress(answer))
         else:
             self._deliver(answer)
 
@@ -360,9 +289,3 @@ class Prediction:
         self.passage.item = None  # the item knows this object: a ring that only the collector would free
         if sink is not None:
             sink(answer)
-
-
-def _signature(choice: Choice) -> Signature:
-    signature = choice.target.version.signature
-    assert signature is not None
-    return signature

@@ -11,11 +11,11 @@ import httptools
 from router.connections import Connections
 from router.edge.caller_pipe import CallerPipe
 from router.edge.crossing import PassDesk
+from router.edge.desk import Desk
 from router.edge.express import Cycle, Openings
 from router.edge.express_pass import Cycle as PassCycle
 from router.edge.head import LONGEST, Head, Heads, small_prediction
 from router.edge.pass_head import PassHead, small_pass
-from router.edge.prediction import Desk
 from router.edge.tunnel import Tunnels
 from router.wire import SEND_SECONDS, StrictProtocol
 

@@ -15,6 +15,7 @@ from router.audit.notary import open_notary
 from router.connections import Connections, affordable
 from router.edge.commit import Commits
 from router.edge.crossing import PassDesk
+from router.edge.desk import Desk
 from router.edge.gateway import Gateway
 from router.edge.guard import Guard
 from router.edge.internal import Internal
@@ -24,7 +25,6 @@ from router.edge.metrics import Metrics
 from router.edge.offload import Offload
 from router.edge.passthrough import PassThrough
 from router.edge.predict import Predict
-from router.edge.prediction import Desk
 from router.edge.protocol import protocol_class
 from router.edge.readiness import Readiness
 from router.edge.repository import Repository

@@ -61,6 +61,7 @@ def entry(
     before: object,
     after: object,
     refusal: Refusal | None = None,
+    restored: object = None,
 ) -> tuple[bytes, Head]:
     """The canonical bytes of the next entry and the chain's new head."""
     body: dict[str, Any] = {
@@ -80,6 +81,8 @@ def entry(
     }
     if refusal is not None:
         body |= {"path": refusal.path, "code": refusal.code, "error": refusal.error, "more": refusal.more}
+    if restored is not None:
+        body |= {"restored": restored}
     digest = hashlib.sha256(rfc8785.dumps(body)).hexdigest()
     return rfc8785.dumps(body | {"hash": digest}), Head(head.seq + 1, digest)
 

@@ -12,9 +12,16 @@ from router.registry.change import Change
 
 
 def write_route(
-    change: Change, head: audit.Head, now: str, actor: Actor, action: str, before: Route | None, after: Route
+    change: Change,
+    head: audit.Head,
+    now: str,
+    actor: Actor,
+    action: str,
+    before: Route | None,
+    after: Route,
+    restored: object = None,
 ) -> None:
-    """The route itself, its history and its audit entry; `now` is RFC 3339."""
+    """The route itself, its history and its audit entry; `now` is RFC 3339, `restored` what came back with it."""
     old, new = msgspec.to_builtins(before), msgspec.to_builtins(after)
     history = {
         "epoch": after.epoch,
@@ -27,15 +34,29 @@ def write_route(
     }
     change.write("HSET", keys.ROUTES, change.model, msgspec.json.encode(after))
     change.write("RPUSH", keys.history(change.model), orjson.dumps(history))
-    write_audit(change, head, now, actor, f"route.{action}", old, new)
+    write_audit(change, head, now, actor, f"route.{action}", old, new, restored)
 
 
 def write_audit(
-    change: Change, head: audit.Head, now: str, actor: Actor, action: str, before: object, after: object
+    change: Change,
+    head: audit.Head,
+    now: str,
+    actor: Actor,
+    action: str,
+    before: object,
+    after: object,
+    restored: object = None,
 ) -> None:
     """The audit entry behind `head`, which must still be the last one."""
     stored, new_head = audit.entry(
-        head, time=now, actor=actor, action=action, object=change.model, before=before, after=after
+        head,
+        time=now,
+        actor=actor,
+        action=action,
+        object=change.model,
+        before=before,
+        after=after,
+        restored=restored,
     )
     change.expect(keys.HEADS, change.model, head.text() if head.seq else None, "audit head")
     change.write("RPUSH", keys.audit(change.model), stored)

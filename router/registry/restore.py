@@ -71,11 +71,11 @@ async def restore(registry: Registry, known: Known, actor: Actor) -> Restored:
             change.expect(keys.desired(model), version, None, "deployment")
             change.write("HSET", keys.desired(model), version, str(number))
         change.expect(keys.ROUTES, model, seen.stored, "route")
+        written: Mapping[str, object] = {"versions": sorted(lacking), "deployed": wishes}
         if older and route is not None:
             after = replace(route, epoch=change.revision)
-            write_route(change, seen.head, now, actor, "restore", before, after)
+            write_route(change, seen.head, now, actor, "restore", before, after, written)
         else:
-            written: Mapping[str, object] = {"versions": sorted(lacking), "deployed": wishes}
             write_audit(change, seen.head, now, actor, "model.restore", None, written)
         try:
             revision = await registry.commit(change)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import orjson
 import pytest
 import redis
@@ -21,11 +22,13 @@ from hypothesis import strategies as st
 
 from router.audit.folder import check_folder, read_folder
 from router.control.witness import named
+from router.documents import Route
 from router.registry import keys
 from router.registry.heads import keep_heads
 from tests.audit.trails import FORGER, rehashed, signed
 from tests.control.installation import TESTER, Installation, document, until
 from tests.control.test_keys import by, make
+from tests.control.test_redis_trouble import last_good
 
 Direct = Callable[[redis.Redis], None]
 
@@ -503,3 +506,22 @@ def test_the_change_is_signed_on_disk_before_its_answer(here: Installation) -> N
     assert here.registry.notary._synced == here.registry.notary._written
     assert TESTER.name == chain(here)[0]["actor"]
     assert os.stat(path).st_mode & 0o777 == 0o600
+
+
+def test_what_a_restore_writes_back_is_what_the_chain_says(redis_url: str, tmp_path: Path) -> None:
+    """A Redis that lost everything, and a host that has no signed heads of before."""
+    with Installation(redis_url, tmp_path, ack_timeout_ms=400) as here:
+        here.versions("digits", "1", "2")
+        for version in ("1", "2"):
+            here.post("/models/digits/promote", {"version": version})
+        route = msgspec.convert(here.client.get("/models/digits").json()["route"], Route, strict=False)
+        last_good(here, route, "1", "2")
+        here.call(here.registry.redis.flushall())
+    shutil.rmtree(tmp_path / "audit")
+    with Installation(redis_url, tmp_path, ack_timeout_ms=400) as here:
+        assert here.post("/registry/restore").status_code == 200
+        assert chain(here)[-1]["restored"] == {"versions": ["1", "2"], "deployed": {"1": 1, "2": 1}}
+        assert verified(here)["intact"]
+        here.call(here.registry.redis.hdel(keys.desired("digits"), "2"))
+        here.call(here.registry.redis.hset(keys.versions("digits"), "3", b"{}"))
+        assert {each["kind"] for each in verified(here)["findings"]} == {"deployment", "version"}

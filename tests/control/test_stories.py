@@ -10,9 +10,11 @@ import msgspec
 import pytest
 
 from router import answers, stories
+from router.client import ControlClient
 from router.registry.audit import broken_at
 from tests.catalog.documents import story
-from tests.control.installation import TESTER, Installation, replica
+from tests.control.installation import KEY, TESTER, Installation, replica
+from tests.control.test_versions import affine, register
 
 NARROW = {"name": "x", "datatype": "FP32", "shape": [-1, 2]}
 
@@ -315,3 +317,88 @@ def test_who_is_not_there_is_not_called_breaking(here: Installation) -> None:
     assert here.client.get("/models/digits/versions/4").json()["breaking"]["changes"] == [
         "takes no tensors any more"
     ]
+
+
+# -- registrations, by the real inspection ----------------------------------------------------------------------
+
+MANIFEST = f"""
+lineage: {{commit: abc, parent: "1", recipe: train.py, params: {{depth: 3}}, libraries: {{numpy: "2"}},
+  notebook: n,
+  datasets: [{{name: d, uri: u, sha256: {"d" * 64}, rows: 9, from: 2026-01-01, to: 2026-02-01, transform: none}}]}}
+metrics: {{auc: 0.9, name: text, ok: true}}
+baseline: {{file: ref.parquet, label: y, sha256: {"e" * 64}}}
+card: {{owner: me, purpose: p, limits: l, riskTier: high, contact: you}}
+"""
+
+
+def test_all_of_a_manifest_is_stored_shown_and_found(here: Installation) -> None:
+    answer = register(here, affine(), manifest=MANIFEST)
+    assert answer.status_code == 201, answer.text
+    assert "breaking" not in answer.json()["report"]
+    document = got(here, "/models/affine/versions/1", stories.VersionStory)["document"]
+    assert document["lineage"] == {
+        "commit": "abc",
+        "parent": "1",
+        "recipe": "train.py",
+        "params": {"depth": 3},
+        "libraries": {"numpy": "2"},
+        "notebook": "n",
+        "datasets": [
+            {
+                "name": "d",
+                "uri": "u",
+                "sha256": "d" * 64,
+                "rows": 9,
+                "from": "2026-01-01",
+                "to": "2026-02-01",
+                "transform": "none",
+            }
+        ],
+    }
+    assert document["metrics"] == {"auc": 0.9, "name": "text", "ok": True}
+    assert document["baseline"] == {"file": "ref.parquet", "label": "y", "sha256": "e" * 64}
+    assert document["card"]["contact"] == "you"
+    assert [file["path"] for file in document["artifacts"]] == ["model.onnx"]
+    assert document["registered"]["actor"] == "admin"
+    query = f"dataset.sha256 = {'d' * 64} and metrics.ok = true and riskTier = high and parent = 1"
+    assert here.client.get("/search", params={"q": query}).json()["versions"][0]["model"] == "affine"
+    wrong = register(here, affine(), manifest=MANIFEST.replace("rows: 9", "rows: -9"))
+    refused(wrong, 400, "bad_manifest", "lineage.datasets[0].rows")
+
+
+def test_a_registration_that_would_break_callers_says_so(here: Installation) -> None:
+    told(here, story("affine", "1", signature={"inputs": [NARROW | {"name": "z"}], "outputs": []}))
+    here.router("r1")
+    assert here.post("/models/affine/promote", {"version": "1"}).status_code == 200
+    found = register(here, affine()).json()["report"]["breaking"]
+    assert found == {
+        "against": "1",
+        "changes": ["input x is added, and has no default", "input z is removed"],
+    }
+
+
+def test_the_client_speaks_all_of_it(here: Installation) -> None:
+    told(here, story(), story(version="2"))
+    here.router("r1")
+    with ControlClient(here.url, KEY) as control:
+        assert control.promote("digits", "1").applied
+        assert control.tag("digits", "1", {"fraud": "yes", "old": None}).tags == {"fraud": "yes"}
+        assert control.note("digits", "1", "slow").notes[0].text == "slow"
+        assert control.alias("digits", "champion", "1").changed
+        assert control.aliases("digits").aliases == {"champion": "1"}
+        assert control.review("digits", every="90d").review_every == "90d"
+        assert control.review("digits", reviewed=False, every="never").review_due is None
+        whole = control.story("digits", "1")
+        assert (whole.tags, whole.aliases, whole.notes[0].actor) == ({"fraud": "yes"}, ["champion"], "admin")
+        assert control.lineage("digits", "1").serves.aliases == ["champion"]
+        assert control.card("digits", "1", format="html").card.startswith("<!doctype html>")
+        assert len(control.additions("digits").additions) == 4
+        assert {row.key for row in control.compare("digits", ["1", "2"], differing=True).rows} == {
+            "digest",
+            "model.onnx",
+            "fraud",
+        }
+        assert [each.version for each in control.dataset("d" * 64).versions] == ["1", "2"]
+        assert [each.version for each in control.search("tag:fraud").versions] == ["1"]
+        assert control.inventory().models[0].aliases == {"champion": "1"}
+        assert control.state("0s", model="digits").models[0].digests == {"1": f"{1:0>64}"}

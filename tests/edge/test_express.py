@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from uvicorn.server import ServerState
 
 from router.documents import ModelState, Replica, Route, Signature, TensorSpec, Version
+from router.edge.desk import Desk
 from router.edge.gateway import Gateway
 from router.edge.head import KEPT, Head, Heads, small_prediction
 from router.edge.predict import Predict
-from router.edge.prediction import Desk
 from router.edge.protocol import GatewayProtocol, protocol_class
 from router.edge.server import config
 from router.route.table import Table, Target, build

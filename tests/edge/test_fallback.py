@@ -11,8 +11,9 @@ import pytest
 from router.documents import ModelState, Replica, Route, Signature, TensorSpec, Version
 from router.edge.answer import Answer
 from router.edge.codec import Address
+from router.edge.desk import Desk
 from router.edge.inbound import Inbound
-from router.edge.prediction import Desk, Prediction
+from router.edge.prediction import Prediction
 from router.edge.v1 import CODEC
 from router.errors import BadInput, ModelFailed, PointsmanError, Unavailable, UpstreamFailed
 from router.route.table import Table, Target, build, fallback_of

@@ -1,4 +1,4 @@
-"""Passed-through requests that a replica breaks: who is asked again, who is not, what the caller and the log see."""
+"""Passed-through requests that a replica breaks: who is asked again, what callers and the log see."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ class Caller:
     def __init__(self, made: Hall, method: str, parts: list[bytes], *headers: tuple[bytes, bytes]) -> None:
         self.made = made
         self.parts = parts
+        self.told = False
         self.sent: list[dict[str, Any]] = []
         length = [(b"content-length", b"%d" % sum(map(len, parts)))] if parts else []
         self.scope = {
@@ -48,7 +49,8 @@ class Caller:
 
     async def receive(self) -> dict[str, Any]:
         """The next event of the caller, who stays."""
-        if self.parts or not self.sent:
+        if self.parts or not self.told:
+            self.told = True
             body = self.parts.pop(0) if self.parts else b""
             return {"type": "http.request", "body": body, "more_body": bool(self.parts)}
         await asyncio.get_running_loop().create_future()

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from router.edge.codec import Address
+from router.edge.desk import Desk
 from router.edge.predict import Predict
-from router.edge.prediction import Desk
 from router.edge.v2 import CODEC
 from router.errors import NotFound
 from router.settings import Settings
