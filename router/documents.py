@@ -55,8 +55,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     """One document a model: who answers. `epoch` is the revision that last changed it.
 
     `ranges` are half-open bucket ranges `(start, end, version)` that cover 0…10,000 without gaps when there
-    are `weights` (percent), and are empty otherwise. `fallback` answers where the chosen version cannot: a version,
-    `none`, or `auto`: the active one for any other, the previous one for the active.
+    are `weights` (percent), and are empty otherwise. `fallback` answers where the chosen version cannot: a
+    version, `none`, or `auto`: the active one for any other, the previous one for the active.
     """
 
     epoch: int = 0

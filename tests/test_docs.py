@@ -16,7 +16,7 @@ import click
 import pytest
 from starlette.routing import BaseRoute, Mount, Route
 
-from loadtests.prove import PROOFS
+from loadtests.guarantees import PROOFS
 from router.cli.main import main
 from router.control.app import control_app
 from router.edge.gateway import TENSOR_PATHS, Gateway

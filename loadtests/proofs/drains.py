@@ -10,6 +10,7 @@ import signal
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from time import monotonic
 
 import redis
@@ -118,7 +119,7 @@ async def agent(fleet: Fleet, *, kills: int) -> Figures:
             pid = (await asyncio.to_thread(fleet.status))["agent"]["pid"]
             os.kill(pid, signal.SIGKILL)
             began = monotonic()
-            await asyncio.to_thread(wait_for, lambda pid=pid: _another(fleet, pid), AGENT_S, fleet.tail)
+            await asyncio.to_thread(wait_for, partial(_another, fleet, pid), AGENT_S, fleet.tail)
             backs.append(monotonic() - began)
 
     _, figures = await under_load(fleet, act)
@@ -144,7 +145,7 @@ def deaf(fleet: Fleet, seed: int = 20261124) -> Iterator[None]:
 
     def kill() -> None:
         while not over.wait(dice.uniform(0.01, 0.2)):
-            killed.append(int(client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")))
+            killed.append(int(client.client_kill_filter(_type="pubsub")))
 
     thread = threading.Thread(target=kill)
     thread.start()

@@ -43,8 +43,9 @@ async def search(request: Request) -> Response:
     models = [model for model in shelves if may(Verb.READ, model)]
     wanted = None if len(models) == len(shelves) else models
     found = await plane.catalog.ask(lambda index: index.search(condition, wanted, after, limit))
-    rows = [found_version(shelves[model], document) for model, _, document in found.versions]
-    following = f"{rows[-1].model}:{rows[-1].version}" if found.more else None
+    # A model that is just being read in has its documents first: it was not there when this was asked.
+    rows = [found_version(shelves[model], told) for model, _, told in found.versions if model in shelves]
+    following = ":".join(found.versions[-1][:2]) if found.more else None
     return answer(Search(versions=rows, next=following))
 
 

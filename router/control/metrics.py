@@ -56,7 +56,8 @@ async def metrics(request: Request) -> Response:
     found = await scrape(plane.runtime_dir, known)
     registry = CollectorRegistry()
     lost = loss_family(noted(plane.runtime_dir, LOSSES).get("losses", ()))
-    reviews = await _review_family(plane)
+    alive = any(name == "pointsman_redis_up" and value for name, _, value in own)
+    reviews = await _review_family(plane, alive)
     registry.register(_Once([*own_families(own), lost, reviews, *router_families(found)]))
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
@@ -107,14 +108,17 @@ def known_routers(plane: Plane) -> list[str]:
     return [router["id"] for router in noted(plane.runtime_dir, PROCESSES).get("routers", ())]
 
 
-async def _review_family(plane: Plane) -> Metric:
-    """Whether models are overdue for review; only of those that have an interval."""
+async def _review_family(plane: Plane, alive: bool) -> Metric:
+    """Whether models are overdue for review, of those that have an interval; nothing while Redis is away."""
     family = GaugeMetricFamily(
         "pointsman_review_overdue", "1: the model's review is overdue.", labels=["model"]
     )
     try:
-        await plane.catalog.fresh(REDIS_S)
+        if alive:
+            await plane.catalog.fresh(REDIS_S)
     except Unavailable:
+        alive = False
+    if not alive:
         return family
     now = time.time()
     for model, shelf in sorted(plane.catalog.shelves.items()):

@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from loadtests.fleet import Fleet
-from loadtests.prove import ExternalRedis
+from loadtests.grounds import ExternalRedis
 from tests.contract import toys
 from tests.contract.asking import Data, change, changed, record_of, records_of, refused, route, until
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,8 +16,9 @@ import redis
 from router import stories
 from router.registry.told import entries_at
 from tests.catalog.documents import story
-from tests.control.installation import Installation
+from tests.control.installation import Installation, until
 from tests.control.test_stories import got, refused, told
+from tests.journal.conftest import RedisServer
 
 
 def places(here: Installation, query: str, **params: Any) -> list[str]:
@@ -102,7 +105,7 @@ def test_the_inventory_and_its_alarm(here: Installation) -> None:
     assert msgspec.convert(done, stories.Reviewed).changed
     assert done["reviewed"]["actor"] == "admin"
     assert 'pointsman_review_overdue{model="digits"} 0.0' in here.client.get("/metrics").text
-    with redis.Redis.from_url(here.redis_url) as client:  # two hours ago
+    with redis.Redis.from_url(here.redis_url) as client:  # long ago
         stored = orjson.loads(client.hget("{pm}:addenda:digits", "#model"))
         stored["reviewed"]["time"] = "2026-01-01T00:00:00.000000Z"
         client.hset("{pm}:addenda:digits", "#model", orjson.dumps(stored))
@@ -174,3 +177,34 @@ def test_the_search_through_histories_finds_what_a_walk_finds(here: Installation
             for model, moments in times.items()
             if any(each <= moment for each in moments)
         }
+
+
+def test_everybody_finds_what_was_changed_before_the_search(here: Installation) -> None:
+    told(here, *(story("digits", str(n)) for n in range(1, 9)), warm=False)
+
+    def one(version: int) -> list[list[str]]:
+        seen = []
+        for turn in range(12):
+            tag = f"v{version}.t{turn}"
+            place = f"{here.url}/api/v1/models/digits/versions/{version}/tags"
+            assert here.client.post(place, json={"tags": {tag: ""}}).status_code == 200
+            found = here.client.get("/search", params={"q": f"tag:{tag}"}).json()["versions"]
+            seen.append([each["version"] for each in found])
+        return seen
+
+    with ThreadPoolExecutor(8) as pool:
+        for version, seen in zip(range(1, 9), pool.map(one, range(1, 9)), strict=True):
+            assert seen == [[str(version)]] * 12
+
+
+def test_while_redis_is_away_nothing_old_is_told(redis_server: RedisServer, tmp_path: Path) -> None:
+    with Installation(redis_server.url, tmp_path) as here:
+        told(here, story(), warm=False)
+        assert places(here, "") == ["digits/1"]
+        redis_server.kill()
+        refused(here.client.get("/search"), 503, "redis_away")
+        refused(here.client.get("/inventory"), 503, "redis_away")
+        assert here.client.get("/metrics").status_code == 200
+        redis_server.start()
+        until(lambda: here.client.get("/search").status_code == 200)
+        assert places(here, "") == ["digits/1"]

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
+from loadtests.guarantees import PROOFS
 from loadtests.proofs.figures import Skipped
-from loadtests.prove import PROOFS
 
 
 @pytest.mark.fleet

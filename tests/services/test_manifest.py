@@ -19,7 +19,8 @@ signature:
   outputs: [{name: label, datatype: INT64, shape: [-1]}]
 rowwise: true
 lineage: {commit: abc, parent: "1", recipe: train.py, params: {depth: 3}, libraries: {numpy: "2"},
-  datasets: [{name: d, uri: u, sha256: ffff000000000000000000000000000000000000000000000000000000000000, rows: 915, from: 2020-01-01, to: 2021-01-01, transform: none}]}
+  datasets: [{name: d, uri: u, sha256: ffff000000000000000000000000000000000000000000000000000000000000, rows: 915,
+    from: 2020-01-01, to: 2021-01-01, transform: none}]}
 metrics: {heldout.accuracy: 0.935}
 golden: {inputs: golden.npz, atol: 1.0e-5}
 baseline: {file: ref.parquet, label: y}
