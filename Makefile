@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install up test check format prove load bench bench-small profile fuzz lock audit clean
+.PHONY: install up test check format prove chaos load bench bench-small profile fuzz lock audit clean
 
 install: $(STAMP)
 
@@ -36,6 +36,11 @@ format: install
 # The figures of the main job at full size (flips, kills, Redis away): about 10 minutes.
 prove: install
 	$(BIN)/python -m loadtests.prove
+
+# Every guarantee, one after another, at most 45 minutes; writes the table in docs/proofs.md (quiet machine).
+# After an interruption: make chaos ARGS=--resume
+chaos: install
+	$(BIN)/python -m loadtests.chaos $(ARGS)
 
 # Every locust scenario, 20 s each, and a summary by version: see loadtests/locust/README.md.
 load: install

@@ -30,9 +30,9 @@ class Seen:
 class Caller:
     """Sends one request after another to a data listener; reconnects after a broken exchange."""
 
-    def __init__(self, port: int, path: str, timeout: float = 35.0) -> None:
+    def __init__(self, port: int, path: str, timeout: float = 35.0, method: str = "POST") -> None:
         self._port = port
-        self._path = path.encode()
+        self._target = f"{method} {path}".encode()
         self._timeout = timeout
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
@@ -40,8 +40,8 @@ class Caller:
     async def call(self, body: bytes, headers: dict[str, str] | None = None) -> Seen:
         """One exchange; never raises for what the other side does."""
         extra = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items()).encode()
-        request = b"POST %b HTTP/1.1\r\nhost: x\r\n%bcontent-length: %d\r\n\r\n%b" % (
-            self._path,
+        request = b"%b HTTP/1.1\r\nhost: x\r\n%bcontent-length: %d\r\n\r\n%b" % (
+            self._target,
             extra,
             len(body),
             body,
@@ -96,6 +96,7 @@ class Load:
     bodies: list[bytes]
     callers: int = 8
     rate: float = 0.0
+    method: str = "POST"
     seen: list[Seen] = field(default_factory=list)
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
@@ -118,7 +119,7 @@ class Load:
         return self.seen
 
     async def _run(self, number: int, share: int | None) -> None:
-        caller = Caller(self.port, self.path)
+        caller = Caller(self.port, self.path, method=self.method)
         interval = self.callers / self.rate if self.rate else 0.0
         due = scheduled = monotonic() + interval * number / self.callers
         done = 0

@@ -24,10 +24,18 @@ def fleet(*versions: str, **options: object) -> Iterator[Fleet]:
             made.promote("digits", "1")
         yield made
     except BaseException:
-        print(made.tail(), file=sys.stderr)
+        print(made.tail(), crash(made), sep="\n", file=sys.stderr)
         raise
     finally:
         made.remove()
+
+
+def crash(made: Fleet) -> str:
+    """Why the embedded Redis crashed, if it did: the report is longer than the end of its log."""
+    log = made.data_dir / "logs" / "redis.log"
+    text = log.read_text(errors="replace") if log.exists() else ""
+    at = text.find("REDIS BUG REPORT START")
+    return "" if at < 0 else f"== the embedded Redis crashed\n{text[max(at - 1000, 0) : at + 6000]}"
 
 
 class ExternalRedis:

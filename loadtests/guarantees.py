@@ -197,6 +197,15 @@ def prove_replica_killed(small: bool) -> Figures:
         return asyncio.run(replicas.killed(made, kills=2 if small else 10))
 
 
+def prove_passed_replica_killed(small: bool) -> Figures:
+    """The same with GETs that are passed through."""
+    with fleet() as made:
+        made.release("digits", "1", replicas=2)
+        made.promote("digits", "1")
+        path = "/models/digits/schema.json"
+        return asyncio.run(replicas.killed(made, kills=2 if small else 10, passed=path))
+
+
 def prove_overload(small: bool) -> Figures:
     """0.5 to 4 times the capacity of a service with a fixed 5 ms a call."""
     with Stand(1) as stand:

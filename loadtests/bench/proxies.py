@@ -1,6 +1,6 @@
 """nginx as a plain proxy, the trivial upstream behind it, and that upstream as a replica of the gateway.
 
-The upstream is nginx too: on its Unix socket it answers any request with 16 bytes, so that what is measured
+The upstream is nginx too: at its address it answers any request with 16 bytes, so that what is measured
 is what stands before it.
 """
 
@@ -39,7 +39,7 @@ UPSTREAM: Final = (
     _HEAD
     + """\
   server {{
-    listen unix:{folder}/upstream.sock;
+    listen {address};
     location / {{ default_type application/json; return 200 '{answer}'; }}
   }}
 }}
@@ -48,7 +48,7 @@ UPSTREAM: Final = (
 PROXY: Final = (
     _HEAD
     + """\
-  upstream trivial {{ server unix:{upstream}; keepalive 64; keepalive_requests 1000000000; }}
+  upstream trivial {{ server {upstream}; keepalive 64; keepalive_requests 1000000000; }}
   server {{
     listen 127.0.0.1:{port};
     location / {{ proxy_pass http://trivial; proxy_http_version 1.1; proxy_set_header Connection ""; }}
@@ -109,30 +109,32 @@ class Nginx:
         return log.read_text()[-1000:] if log.exists() else ""
 
 
-def upstream(folder: Path) -> tuple[Nginx, Path]:
-    """The trivial upstream and its socket. `folder` is short: a socket's path has 107 bytes."""
-    folder.mkdir()
-    # Workers run as another user when the master is root's.
-    folder.chmod(0o755)
-    return Nginx(folder, UPSTREAM.format(folder=folder, answer=ANSWER.decode())), folder / "upstream.sock"
-
-
-def proxy(folder: Path, socket: Path) -> tuple[Nginx, str]:
-    """The plain proxy before `socket`, and its address."""
+def upstream(folder: Path) -> tuple[Nginx, str]:
+    """The trivial upstream and its address, host and port."""
     folder.mkdir()
     (port,) = free_ports(1)
-    return Nginx(folder, PROXY.format(folder=folder, upstream=socket, port=port)), f"http://127.0.0.1:{port}"
+    address = f"127.0.0.1:{port}"
+    # Workers run as another user when the master is root's.
+    folder.chmod(0o755)
+    return Nginx(folder, UPSTREAM.format(folder=folder, address=address, answer=ANSWER.decode())), address
 
 
-def seat(installation: Installation, socket: Path) -> None:
+def proxy(folder: Path, address: str) -> tuple[Nginx, str]:
+    """The plain proxy before `address`, and its own."""
+    folder.mkdir()
+    (port,) = free_ports(1)
+    return Nginx(folder, PROXY.format(folder=folder, upstream=address, port=port)), f"http://127.0.0.1:{port}"
+
+
+def seat(installation: Installation, address: str) -> None:
     """Makes the trivial upstream the active version of model `trivial`.
 
     It is no bento, so it is written into the registry as a replica of another host would be.
     """
-    asyncio.run(_seat(installation, socket))
+    asyncio.run(_seat(installation, address))
 
 
-async def _seat(installation: Installation, socket: Path) -> None:
+async def _seat(installation: Installation, address: str) -> None:
     redis = connect(f"unix://{installation.runtime / 'redis.sock'}")
     actor = Actor("bench")
     digest = "0" * 64
@@ -154,7 +156,7 @@ async def _seat(installation: Installation, socket: Path) -> None:
         model=MODEL,
         version="1",
         digest=digest,
-        address=f"unix:{socket}",
+        address=f"tcp:{address}",
         pid=0,
         node="bench",
         state="ready",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -109,25 +108,25 @@ def _contract_manifest(shop: Workshop, payload: Payload) -> dict[str, Any]:
     }
 
 
-def passed_through(shop: Workshop, stack: ExitStack) -> tuple[Installation, Contender, Path]:
-    """The gateway's pass-through, log without payload, before the trivial upstream; and that one's socket."""
-    behind, socket = proxies.upstream(shop.folder / "u")
+def passed_through(shop: Workshop, stack: ExitStack) -> tuple[Installation, Contender, str]:
+    """The gateway's pass-through, log without payload, before the trivial upstream; and that one's address."""
+    behind, address = proxies.upstream(shop.folder / "u")
     stack.callback(behind.close)
     made = shop.installation(stack, "bare")
-    proxies.seat(made, socket)
+    proxies.seat(made, address)
     tensors = shop.rows(1).tensors
     expected = [_whole(proxies.ANSWER, {})] * len(tensors)
     bodies = shop.bodies(Form("JSON", V1.write, _whole), Payload(tensors, expected))
     path = f"/models/{proxies.MODEL}/predict"
-    return made, gateway(made, "pass", "gateway, pass-through", path, bodies), socket
+    return made, gateway(made, "pass", "gateway, pass-through", path, bodies), address
 
 
 def proxy(shop: Workshop, stack: ExitStack) -> Section:
     """nginx as a plain proxy against the gateway's pass-through, the same trivial upstream behind both."""
     if proxies.installed() is None:
         raise Skipped(proxies.MISSING)
-    _, passed, socket = passed_through(shop, stack)
-    before, url = proxies.proxy(shop.folder / "p", socket)
+    _, passed, address = passed_through(shop, stack)
+    before, url = proxies.proxy(shop.folder / "p", address)
     stack.callback(before.close)
     command = "nginx -c proxy.conf"
     plain = Contender("nginx", "nginx, 1 worker", f"{url}/predict", passed.bodies, before.roots, command)

@@ -102,9 +102,14 @@ def asked_twice(fleet: Fleet, seen: list[Seen], stopped: list[str]) -> int:
     return len(twice)
 
 
-async def killed(fleet: Fleet, *, kills: int, rate: float = 300.0) -> Figures:
-    """kill -9 of one of two replicas under open-loop load: no request fails."""
+async def killed(fleet: Fleet, *, kills: int, rate: float = 300.0, passed: str | None = None) -> Figures:
+    """kill -9 of one of two replicas under open-loop load: no request fails.
+
+    The load are predictions, or GETs of the path `passed`, which are passed through.
+    """
     load = Load(fleet.port, PATH, digit_rows(), 16, rate=rate)
+    if passed is not None:
+        load = Load(fleet.port, passed, [b""], 16, rate=rate, method="GET")
     load.start()
     await asyncio.sleep(1.0)
     backs = []

@@ -201,7 +201,8 @@ class ControlClient:
 
     def card(self, model: str, version: str, *, format: str | None = None) -> stories.Card:
         """The model card, as `markdown` or `html`."""
-        return (self._line.send(calls.of_version(stories.Card, model, version, "card", format=format))).value
+        call = calls.of_version(stories.Card, model, version, "card", format=format)
+        return (self._line.send(call)).value
 
     def tag(
         self, model: str, version: str, tags: Mapping[str, str | None], *, reason: str | None = None
@@ -273,11 +274,16 @@ class ControlClient:
         call = calls.read(stories.DatasetLineage, "lineage", dataset=sha256, limit=limit, cursor=cursor)
         return (self._line.send(call)).value
 
-    def search(self, query: str, *, limit: int | None = None, cursor: str | None = None) -> stories.Search:
+    def search(
+        self,
+        query: str,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> stories.Search:
         """A page of versions that fit a query such as `metrics.auc > 0.9 and tag:fraud`."""
-        return (
-            self._line.send(calls.read(stories.Search, "search", q=query, limit=limit, cursor=cursor))
-        ).value
+        call = calls.read(stories.Search, "search", q=query, limit=limit, cursor=cursor)
+        return (self._line.send(call)).value
 
     def inventory(
         self, *, overdue: bool = False, limit: int | None = None, cursor: str | None = None
