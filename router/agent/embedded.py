@@ -33,8 +33,12 @@ class EmbeddedRedis:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What the server needs beside ours: without it libc never gives trimmed log blocks back to the system."""
-        return {"MALLOC_MMAP_THRESHOLD_": str(64 << 10)}
+        """What the server needs beside ours.
+
+        Streams of 6.2 break ("lpValidateNext is not true", the server aborts) where libc puts their large entries
+        into mappings of their own, as it does until the first of them is freed. Here it never does.
+        """
+        return {"MALLOC_MMAP_MAX_": "0"}
 
     def command(self, life_fd: int) -> list[str]:
         """The guarded server; the guard's lock keeps two servers off one folder, also after a kill -9."""
