@@ -21,7 +21,7 @@ up: install
 	@$(BIN)/python -m bentos.up
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m tests
 
 check: install
 	$(BIN)/ruff check .
