@@ -89,6 +89,8 @@ class FakeRouter:
         if self.mute:
             return
         revision = await self._registry.revision()
+        if self.mute:  # meanwhile: what was read may be what it must not acknowledge
+            return
         await self._registry.acknowledge(
             RouterLease(
                 id=self.name,
